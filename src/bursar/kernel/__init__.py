@@ -1,0 +1,1 @@
+"""Words everybody shares: quantities, money, periods, the clock and refusals. No Django, no I/O."""

@@ -1,0 +1,38 @@
+"""Amounts of money with their ISO 4217 currency and its minor unit."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from typing import Final
+
+# ISO 4217 currencies whose minor unit is not two decimals.
+_MINOR_DIGITS: Final = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"), 0),
+    **dict.fromkeys(("XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+
+
+def minor_digits(currency: str) -> int:
+    """Decimals of a currency's minor unit (source: ISO 4217)."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in whole minor units of a currency."""
+
+    amount: Decimal
+    currency: str
+
+    @classmethod
+    def rounded(cls, amount: Fraction | Decimal | int, currency: str) -> "Money":
+        """The one place where an exact amount becomes money: half away from zero."""
+        digits = minor_digits(currency)
+        exact = Fraction(amount) * 10**digits
+        whole = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
+        value = Decimal(whole if exact >= 0 else -whole).scaleb(-digits)
+        return cls(value.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP), currency)
+
+    def __str__(self) -> str:
+        return f"{self.amount:,} {self.currency}"

@@ -1,0 +1,89 @@
+"""Quantities are whole ticks; a `Unit` says how people read and write them, exactly."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import ClassVar, Final
+
+from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.i18n import N_
+
+TICKS_MAX: Final = 2**63 - 1
+
+
+@dataclass(eq=False)
+class NotANumber(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "not_a_number"
+    message: ClassVar[str] = N_("“{text}” is not a number. Write an amount such as 12 or 12.5.")
+    text: str
+
+
+@dataclass(eq=False)
+class NotWholeTicks(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "not_whole_ticks"
+    message: ClassVar[str] = N_("{text} {unit} cannot be counted exactly. The nearest amounts are {below} and {above}.")
+    text: str
+    unit: str
+    below: str
+    above: str
+
+
+@dataclass(eq=False)
+class QuantityTooLarge(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "quantity_too_large"
+    message: ClassVar[str] = N_("{text} {unit} is more than can be counted (at most {limit}).")
+    text: str
+    unit: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How a quantity is read: `name` as people say it ("core-hours"), `ticks_per_unit` >= 1."""
+
+    name: str
+    ticks_per_unit: int
+
+    def __post_init__(self) -> None:
+        if self.ticks_per_unit < 1:
+            raise ValueError("ticks_per_unit is at least 1")
+
+    def ticks(self, text: str | int | Decimal) -> int:
+        """The whole ticks of an amount a person wrote in this unit.
+
+        raises   NotANumber; NotWholeTicks with the nearest valid amounts; QuantityTooLarge
+        """
+        try:
+            amount = Decimal(str(text).strip().replace("\u202f", "").replace("\u00a0", ""))
+        except InvalidOperation:
+            raise NotANumber(text=str(text)[:40]) from None
+        if not amount.is_finite():
+            raise NotANumber(text=str(text)[:40])
+        if abs(amount.adjusted()) > 40:
+            raise QuantityTooLarge(text=str(text)[:40], unit=self.name, limit=self.text(TICKS_MAX))
+        numerator, denominator = amount.as_integer_ratio()
+        ticks, rest = divmod(numerator * self.ticks_per_unit, denominator)
+        if abs(ticks) > TICKS_MAX:
+            raise QuantityTooLarge(text=str(text)[:40], unit=self.name, limit=self.text(TICKS_MAX))
+        if rest:
+            raise NotWholeTicks(
+                text=str(text)[:40], unit=self.name, below=self.text(ticks), above=self.text(ticks + 1)
+            )
+        return ticks
+
+    def text(self, ticks: int, digits: int | None = None) -> str:
+        """The amount as a plain decimal, without the unit's name.
+
+        digits   None: exact where it ends within 12 decimals (else rounded to 12); a number: at most so many
+        """
+        places = 12 if digits is None else digits
+        sign, whole = ("-", -ticks) if ticks < 0 else ("", ticks)
+        scaled, rest = divmod(whole * 10**places, self.ticks_per_unit)
+        if 2 * rest >= self.ticks_per_unit:  # half away from zero
+            scaled += 1
+        units, fraction = divmod(scaled, 10**places)
+        decimals = f"{fraction:0{places}d}".rstrip("0") if places else ""
+        text = f"{units}.{decimals}" if decimals else str(units)
+        return text if text == "0" else sign + text

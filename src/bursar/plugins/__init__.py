@@ -1,0 +1,1 @@
+"""What Bursar provisions: one small protocol per ability, and the plugins that have them."""

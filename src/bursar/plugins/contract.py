@@ -1,0 +1,352 @@
+"""The contract between Bursar and a backend plugin.
+
+A plugin is a class found by the entry point group `bursar.plugins`. It is asked to *make the backend match the desired
+state*, must be safe to ask again at any time, and answers with an outcome. It implements only the protocols it can
+serve: there is no flag for an ability. It is given everything it needs; it sees neither the database nor the clock of the server.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+# ---------------------------------------------------------------------------------------------------- what it is told
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An organization or a project as the backend may know it. `name` is a person's text: hostile until mapped."""
+
+    id: int
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person who may use the resource. `username` is the local account at this backend, "" while there is none."""
+
+    person_id: int
+    email: str
+    full_name: str
+    username: str = ""
+    ssh_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredResource:
+    """The whole state a resource should have at the backend.
+
+    projects     from the organization's project down to the one that owns the resource; empty for a personal workspace
+    limits       component key -> whole units of the component
+    form         the validated order form
+    backend_id   what `ensure` answered before, "" at first
+    state        what `ensure` answered as metadata before: the plugin's own notes, never secrets
+    """
+
+    id: int
+    slug: str
+    name: str
+    offering_slug: str
+    organization: Ref | None
+    projects: tuple[Ref, ...]
+    owner: Member | None
+    plan: str
+    limits: Mapping[str, int]
+    form: Mapping[str, Any]
+    members: tuple[Member, ...] = ()
+    paused: bool = False
+    generation: int = 1
+    backend_id: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentQuota:
+    """What a component of one resource may still draw, already shared out among the resources of one wallet.
+
+    available    measured units of the component (for SLURM's cpu: core-seconds), >= 0; None = nothing limits it
+    locked       nothing new may start
+    """
+
+    component: str
+    available: int | None
+    locked: bool
+
+
+# ---------------------------------------------------------------------------------------------------- what it answers
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The backend matches. `access` are the endpoints and names a person needs, label -> value."""
+
+    backend_id: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    access: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """On its way, or the backend cannot be reached now: ask again after so many seconds."""
+
+    retry_after_seconds: int
+    message: str = ""
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAction:
+    """A person at the provider has to do something first; `what` says what."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The backend will not do this; asking again without a change is useless."""
+
+    why: str
+
+
+Outcome = Done | Busy | NeedsAction | Refused
+
+
+class Presence(StrEnum):
+    """What the backend shows of a resource."""
+
+    ABSENT = "absent"
+    CREATING = "creating"
+    OK = "ok"
+    PAUSED = "paused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    presence: Presence
+    message: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One stretch of usage, told so that telling it twice counts once.
+
+    id           stable for ever and unique in the backend: the same fact always has the same id
+    amount       measured units of the component, a whole number
+    absolute     True: `amount` is the level of `scope` so far; False: a difference
+    scope        a job, a drive; "" = the whole resource
+    """
+
+    id: str
+    resource_id: int
+    component: str
+    amount: int
+    period_start: datetime
+    period_end: datetime
+    absolute: bool = False
+    scope: str = ""
+    username: str = ""
+    job: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """Records since a mark, and the mark to ask from next. A mark is opaque to Bursar and stored only after the records."""
+
+    records: Sequence[UsageRecord]
+    mark: str
+
+
+class Severity(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a health check: what was looked at, how it stands, and what to do about it."""
+
+    severity: Severity
+    subject: str
+    message: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    findings: tuple[Finding, ...]
+    version: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        order = (Severity.OK, Severity.WARNING, Severity.BROKEN)
+        return max((f.severity for f in self.findings), key=order.index, default=Severity.OK)
+
+
+# ---------------------------------------------------------------------------------------------------- what it declares
+
+
+class BackendSettings(BaseModel):
+    """Base of a plugin's settings model. Secrets are `SecretStr`; `title` and `description` of a field are shown on the page."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True)
+
+
+class Billing(StrEnum):
+    """How a component is billed (BILLING: the same words in table, code, API and page)."""
+
+    FIXED = "fixed"
+    USAGE = "usage"
+    LIMIT = "limit"
+    ONE_TIME = "one_time"
+    ON_SWITCH = "on_switch"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """A component a new offering of this plugin starts with.
+
+    unit             what limits and prices count ("core-hours", "GB")
+    measured_unit    what `UsageRecord.amount` and `ComponentQuota.available` count ("core-seconds", "GB")
+    measured_per_unit  measured units in one unit (3600)
+    product_type     compute | storage | public_link | license | network_ip
+    """
+
+    key: str
+    title: str
+    unit: str
+    billing: Billing
+    product_type: str
+    measured_unit: str
+    measured_per_unit: int = 1
+    limit_min: int | None = None
+    limit_max: int | None = None
+    limit_default: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    key: str
+    title: str
+    form: Mapping[str, Any] = field(default_factory=dict)
+    dangerous: bool = False
+
+
+class Plugin:
+    """Base of all plugins: what it is called, its settings, and how it stands.
+
+    `__init__` must not talk to the backend: an instance is made for each piece of work.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    version: ClassVar[str]
+    Settings: ClassVar[type[BackendSettings]]
+    default_components: ClassVar[Sequence[ComponentSpec]] = ()
+    default_order_form: ClassVar[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+    def __init__(self, settings: BackendSettings) -> None:
+        if not isinstance(settings, self.Settings):
+            raise TypeError(f"{type(self).__name__} needs {self.Settings.__name__}")
+        self.settings = settings
+
+    def check_health(self) -> Health:
+        """Look at the backend and say all that is wrong, in words its operator can act on; never raises for that."""
+        raise NotImplementedError
+
+
+class BackendUnreachable(Exception):
+    """The backend did not answer. Any protocol method may raise it: the loop asks again later and the page says so.
+
+    The message is for a person at the provider and holds no secret.
+    """
+
+
+# ---------------------------------------------------------------------------------------------------- what it can do
+
+
+@runtime_checkable
+class Provisions(Protocol):
+    def ensure(self, resource: DesiredResource) -> Outcome:
+        """Make the backend hold this resource as desired (plan, limits, form, name)."""
+        ...
+
+    def remove(self, resource: DesiredResource) -> Outcome:
+        """Make the backend hold it no longer; an absent resource is Done. Its usage up to now must stay measurable."""
+        ...
+
+    def observe(self, resource: DesiredResource) -> Observation:
+        """What the backend shows of it now."""
+        ...
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    def pause(self, resource: DesiredResource) -> Outcome: ...
+
+    def resume(self, resource: DesiredResource) -> Outcome: ...
+
+
+@runtime_checkable
+class EnforcesQuota(Protocol):
+    def enforce_quota(self, resource: DesiredResource, quota: Sequence[ComponentQuota]) -> Outcome:
+        """Set the limits so that the resource cannot draw more than this from now on."""
+        ...
+
+
+@runtime_checkable
+class ManagesAccounts(Protocol):
+    def ensure_account(self, member: Member) -> Outcome:
+        """Make (or find) the person's local account; Done.backend_id is the username."""
+        ...
+
+
+@runtime_checkable
+class ManagesMembers(Protocol):
+    def set_members(self, resource: DesiredResource) -> Outcome:
+        """Let exactly `resource.members` that have a username use the resource."""
+        ...
+
+
+@runtime_checkable
+class MeasuresUsage(Protocol):
+    def measure(self, resources: Sequence[DesiredResource], mark: str) -> UsageBatch:
+        """What these resources used since the mark ("" = from the beginning), running work included."""
+        ...
+
+
+@runtime_checkable
+class Imports(Protocol):
+    def importable(self) -> Sequence[DesiredResource]: ...
+
+
+@runtime_checkable
+class Actions(Protocol):
+    def actions(self, resource: DesiredResource) -> Sequence[ActionSpec]: ...
+
+    def act(self, resource: DesiredResource, action: str, form: Mapping[str, Any]) -> Outcome: ...
+
+
+PROTOCOLS: Mapping[str, type] = {
+    "provisions": Provisions,
+    "pauses": Pauses,
+    "enforces_quota": EnforcesQuota,
+    "manages_accounts": ManagesAccounts,
+    "manages_members": ManagesMembers,
+    "measures_usage": MeasuresUsage,
+    "imports": Imports,
+    "actions": Actions,
+}
+
+
+def abilities(plugin: type[Plugin]) -> tuple[str, ...]:
+    """The protocols a plugin class implements, in the order of `PROTOCOLS`."""
+    return tuple(name for name, protocol in PROTOCOLS.items() if issubclass(plugin, protocol))
