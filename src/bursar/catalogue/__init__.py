@@ -1,0 +1,1 @@
+"""Providers, backends, product categories, products, offerings and the shelf they stand on."""

@@ -1,0 +1,189 @@
+"""Django's settings, from the environment or one file. Every name is explained in docs/operating.md."""
+
+import os
+import sys
+from pathlib import Path
+
+from csp.constants import NONE, NONCE, SELF
+from django.utils.translation import gettext_lazy as _
+
+from bursar.config import environment as env
+from bursar.config.home import home
+from bursar.config.keys import load_keys, secret_key
+from bursar.config.postgres import database_url
+
+PACKAGE = Path(__file__).resolve().parent.parent
+BURSAR_HOME = home()
+DEMO = env.flag("BURSAR_DEMO")
+TESTING = "pytest" in sys.modules
+DEBUG = False
+
+# ------------------------------------------------------------------------------------------------ secrets
+# Fernet keys, the first encrypts and all decrypt; without BURSAR_KEYS they lie in BURSAR_HOME/keys (mode 0600).
+BURSAR_KEYS = load_keys(env.read("BURSAR_KEYS"), BURSAR_HOME, testing=TESTING)
+SECRET_KEY = env.read("BURSAR_SECRET_KEY") or secret_key(BURSAR_KEYS)
+
+# ------------------------------------------------------------------------------------------------ where it answers
+BASE_URL = env.read(
+    "BURSAR_BASE_URL", f"http://127.0.0.1:{env.read('PORT', '8000')}"
+).rstrip("/")
+ALLOWED_HOSTS = [
+    h
+    for h in env.read("BURSAR_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+    if h
+]
+CSRF_TRUSTED_ORIGINS = [o for o in env.read("BURSAR_TRUSTED_ORIGINS").split(",") if o]
+SECURE = BASE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+X_FRAME_OPTIONS = "DENY"
+if env.flag("BURSAR_BEHIND_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "csp",
+    "procrastinate.contrib.django",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
+    "bursar.events",
+    "bursar.structure",
+    "bursar.catalogue",
+    *(
+        f"bursar.{name}"
+        for name in ("accounting", "metering", "provisioning", "delivery", "web", "api")
+        if (PACKAGE / name / "apps.py").exists()
+    ),
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+
+ROOT_URLCONF = "bursar.config.urls"
+ASGI_APPLICATION = "bursar.config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # `web` overrides the login library's pages, so its folder comes first.
+        "DIRS": [PACKAGE / "web" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
+                "csp.context_processors.nonce",
+            ],
+        },
+    }
+]
+
+# ------------------------------------------------------------------------------------------------ the database
+DATABASES = {"default": env.database(database_url())}
+DATABASES["default"]["TEST"] = {"NAME": os.environ.get("BURSAR_TEST_DB", "test_bursar")}
+if not TESTING:
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": 10,
+        "timeout": 10,
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Rate limits and other small things; the same in every process.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+    }
+}
+
+# ------------------------------------------------------------------------------------------------ who logs in
+AUTH_USER_MODEL = "structure.Person"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"
+    },
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_UNIQUE_EMAIL = True
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+# ------------------------------------------------------------------------------------------------ mail
+EMAIL_BACKEND = env.read(
+    "BURSAR_MAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"
+)
+DEFAULT_FROM_EMAIL = env.read("BURSAR_MAIL_FROM", "bursar@localhost")
+
+# ------------------------------------------------------------------------------------------------ words, times, files
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English"))]
+LOCALE_PATHS = [PACKAGE / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BURSAR_HOME / "static"
+STATICFILES_DIRS = (
+    [PACKAGE / "web" / "static"] if (PACKAGE / "web" / "static").exists() else []
+)
+WHITENOISE_USE_FINDERS = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.read("BURSAR_LOG_LEVEL", "INFO")},
+}

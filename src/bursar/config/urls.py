@@ -1,0 +1,5 @@
+"""Where every address begins."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,1 @@
+"""People, organizations, projects, workspaces, roles, invitations, tokens."""
