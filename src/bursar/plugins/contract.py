@@ -232,6 +232,14 @@ class ComponentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferingDefaults:
+    """What a new offering on one configured backend starts with: its components and its order form (JSON Schema subset)."""
+
+    components: Sequence[ComponentSpec]
+    order_form: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ActionSpec:
     key: str
     title: str
@@ -257,6 +265,10 @@ class Plugin:
         if not isinstance(settings, self.Settings):
             raise TypeError(f"{type(self).__name__} needs {self.Settings.__name__}")
         self.settings = settings
+
+    def offering_defaults(self) -> OfferingDefaults:
+        """What a new offering on this backend starts with; overridden where it follows from the settings."""
+        return OfferingDefaults(self.default_components, self.default_order_form)
 
     def check_health(self) -> Health:
         """Look at the backend and say all that is wrong, in words its operator can act on; never raises for that."""
