@@ -1,0 +1,52 @@
+#!/bin/bash
+# Installs the Debian packages that the fullest test run uses: a browser, SLURM with its
+# accounting database, and the oldest PostgreSQL that Bursar supports. Root, Debian 12.
+# Bursar itself needs none of them.
+set -euo pipefail
+
+packages=(
+    postgresql-15            # the oldest supported PostgreSQL; the database tests run on it too
+    chromium fonts-dejavu-core fonts-noto-color-emoji
+    slurmctld slurmd slurmdbd slurm-client munge mariadb-server
+)
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "system-packages: this machine has no apt-get; on Debian 12 it would install: ${packages[*]}" >&2
+    exit 1
+fi
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    echo "system-packages: all present"
+    exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "system-packages: needs root; missing: ${missing[*]}" >&2
+    exit 1
+fi
+
+# The tests start daemons of their own with their own data; the packages must not start theirs.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made_policy=1
+fi
+cleanup() { [ -z "$made_policy" ] || rm -f "$policy"; }
+trap cleanup EXIT
+
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp /tmp/bursar-apt.XXXXXX)
+# Another apt may be at work on this machine: wait for its lock rather than fail.
+apt=(apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -qq)
+echo "system-packages: installing ${missing[*]}"
+if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -30 "$log" >&2
+    echo "system-packages: failed; the whole log is in $log" >&2
+    exit 1
+fi
+rm -f "$log"
+echo "system-packages: installed"
