@@ -1,0 +1,123 @@
+// Draws <div class="chart" data-chart="id-of-json" role="img" aria-label="..."></div> from a JSON block in the page:
+//   <script type="application/json" id="...">{"kind": "line", "unit": "core-hours", "x": [...], "series": [...]}</script>
+// A page that has charts loads this file beside app.js, and shows the same numbers as a table.
+import { BarChart, LineChart, PieChart } from "echarts/charts";
+import {
+    AriaComponent, DataZoomComponent, GridComponent, LegendComponent, MarkLineComponent, TooltipComponent,
+} from "echarts/components";
+import * as echarts from "echarts/core";
+import { CanvasRenderer } from "echarts/renderers";
+
+echarts.use([
+    AriaComponent, BarChart, CanvasRenderer, DataZoomComponent, GridComponent, LegendComponent, LineChart,
+    MarkLineComponent, PieChart, TooltipComponent,
+]);
+
+const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const number = (value) =>
+    value == null || value === "-"
+        ? "–"
+        : new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 2 }).format(value);
+
+// {kind: line|area|bar|stack|pie, unit, x: [label or ISO time], time: bool,
+//  series: [{name, values, dashed?, band?}], marks: [{x | y, label}], zoom: bool}
+function options(chart) {
+    const text = variable("--tblr-body-color");
+    const faint = variable("--tblr-border-color");
+    const muted = variable("--tblr-secondary-color") || variable("--tblr-secondary");
+    const common = {
+        animation: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
+        aria: { enabled: true, decal: { show: false } },
+        textStyle: { color: text, fontFamily: getComputedStyle(document.body).fontFamily },
+        color: ["--tblr-blue", "--tblr-orange", "--tblr-teal", "--tblr-purple", "--tblr-yellow", "--tblr-pink", "--tblr-lime", "--tblr-cyan"].map(variable),
+        tooltip: {
+            renderMode: "richText", // HTML tooltips carry inline styles, which the content security policy forbids
+            trigger: chart.kind === "pie" ? "item" : "axis",
+            backgroundColor: variable("--tblr-bg-surface"),
+            borderColor: faint,
+            textStyle: { color: text },
+            valueFormatter: (value) => `${number(value)} ${chart.unit || ""}`.trim(),
+        },
+    };
+    if (chart.kind === "pie") {
+        return {
+            ...common,
+            legend: { bottom: 0, textStyle: { color: text } },
+            series: [{
+                type: "pie", radius: ["45%", "70%"], label: { color: text, formatter: "{b}\n{d}%" },
+                data: chart.series.map(({ name, value }) => ({ name, value })),
+            }],
+        };
+    }
+    const bars = chart.kind === "bar" || chart.kind === "stack";
+    const marks = chart.marks || [];
+    return {
+        ...common,
+        grid: { left: 8, right: 16, top: 32, bottom: chart.zoom ? 72 : chart.series.length > 1 ? 36 : 8, containLabel: true },
+        legend: chart.series.length > 1 ? { bottom: chart.zoom ? 40 : 0, textStyle: { color: text } } : undefined,
+        dataZoom: chart.zoom ? [{ type: "inside" }, { type: "slider", height: 24, bottom: 4 }] : undefined,
+        xAxis: {
+            type: chart.time ? "time" : "category",
+            data: chart.time ? undefined : chart.x,
+            axisLabel: { color: muted, hideOverlap: true },
+            axisLine: { lineStyle: { color: faint } },
+        },
+        yAxis: {
+            type: "value",
+            name: chart.unit,
+            nameTextStyle: { color: muted, align: "left" },
+            axisLabel: { color: muted, formatter: number },
+            splitLine: { lineStyle: { color: faint } },
+        },
+        series: chart.series.map((series, index) => ({
+            type: bars ? "bar" : "line",
+            name: series.name,
+            stack: chart.kind === "stack" ? "all" : series.band ? `band-${series.band}` : undefined,
+            areaStyle: chart.kind === "area" || series.band === "upper" ? { opacity: 0.2 } : undefined,
+            lineStyle: series.dashed ? { type: "dashed" } : undefined,
+            showSymbol: false,
+            data: chart.time ? series.values.map((value, i) => [chart.x[i], value]) : series.values,
+            markLine: index === 0 && marks.length
+                ? {
+                    symbol: "none", silent: true, lineStyle: { color: muted, type: "dashed" },
+                    label: { color: text, formatter: "{b}" },
+                    data: marks.map(({ x, y, label }) => ({ name: label, ...(x === undefined ? { yAxis: y } : { xAxis: x }) })),
+                }
+                : undefined,
+        })),
+    };
+}
+
+const drawn = new Map();
+
+function draw(element) {
+    const source = document.getElementById(element.dataset.chart);
+    if (!source) return;
+    drawn.get(element)?.dispose();
+    const chart = echarts.init(element, null, { renderer: "canvas" });
+    chart.setOption(options(JSON.parse(source.textContent)));
+    drawn.set(element, chart);
+    sizes.observe(element);
+}
+
+const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) drawn.get(target)?.resize();
+});
+
+function drawAll() {
+    for (const [element, chart] of drawn) {
+        if (!element.isConnected) {
+            chart.dispose();
+            sizes.unobserve(element);
+            drawn.delete(element);
+        }
+    }
+    for (const element of document.querySelectorAll("[data-chart]")) {
+        if (!drawn.has(element)) draw(element);
+    }
+}
+
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", drawAll);
+else drawAll();
+document.addEventListener("htmx:after:swap", drawAll);
+document.addEventListener("bursar:theme", () => [...drawn.keys()].forEach(draw));
