@@ -119,7 +119,7 @@ TEMPLATES = [
 ]
 
 # ------------------------------------------------------------------------------------------------ the database
-DATABASES = {"default": env.database(database_url())}
+DATABASES = {"default": env.database(database_url(testing=TESTING))}
 DATABASES["default"]["TEST"] = {"NAME": os.environ.get("BURSAR_TEST_DB", "test_bursar")}
 if not TESTING:
     DATABASES["default"]["OPTIONS"]["pool"] = {
