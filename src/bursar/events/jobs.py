@@ -1,0 +1,31 @@
+"""Putting a job in the queue in the same transaction as the change it serves."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.manager import JobManager
+from procrastinate.tasks import Task
+
+
+def defer(
+    task: Task[Any, Any, Any], *, queueing_lock: str | None = None, run_at: datetime | None = None, **facts: Any
+) -> int | None:
+    """Queue a job over Django's own connection, so that it appears when the caller's transaction commits.
+
+    Inside a worker the queue's connector is a pool of its own: a job deferred through it would be seen before the
+    transaction that asked for it commits, or although that was rolled back.
+
+    queueing_lock   at most one waiting job bears it
+    run_at          not before this instant
+    facts           the task's arguments, JSON values
+    returns         the job's id; None when a job with this queueing lock waits already
+    """
+    deferrer = task.configure(queueing_lock=queueing_lock, schedule_at=run_at)
+    try:
+        with transaction.atomic():  # a refused insert must not break the caller's transaction
+            return JobManager(DjangoConnector()).defer_job(deferrer.make_new_job(**facts)).id
+    except AlreadyEnqueued:
+        return None

@@ -1,0 +1,135 @@
+"""The life of an order and of a resource: two tables, read by services, pages and tests."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from django.utils.translation import gettext_lazy as _
+
+
+class OrderState(StrEnum):
+    PENDING_CONSUMER = "pending_consumer"  # the customer's side has to agree
+    PENDING_PROVIDER = "pending_provider"  # the provider has to agree
+    PENDING_START = "pending_start"  # agreed; its start date has not come
+    EXECUTING = "executing"  # the backend is being made to match
+    DONE = "done"  # the backend matches
+    FAILED = "failed"  # the backend refused; may be retried
+    REJECTED = "rejected"  # somebody who was asked said no
+    CANCELED = "canceled"  # taken back before it was executed
+
+    @property
+    def title(self) -> str:
+        return ORDER_STATE_TITLES[self]
+
+
+ORDER_STATE_TITLES: Final = {
+    OrderState.PENDING_CONSUMER: _("awaits your side"),
+    OrderState.PENDING_PROVIDER: _("awaits the provider"),
+    OrderState.PENDING_START: _("awaits its start"),
+    OrderState.EXECUTING: _("being carried out"),
+    OrderState.DONE: _("done"),
+    OrderState.FAILED: _("failed"),
+    OrderState.REJECTED: _("rejected"),
+    OrderState.CANCELED: _("canceled"),
+}
+
+
+class OrderAction(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    START = "start"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    RETRY = "retry"
+
+
+_O, _A = OrderState, OrderAction
+ORDER_TRANSITIONS: Final[Mapping[tuple[OrderState, OrderAction], OrderState]] = {
+    (_O.PENDING_CONSUMER, _A.APPROVE): _O.PENDING_PROVIDER,
+    (_O.PENDING_CONSUMER, _A.REJECT): _O.REJECTED,
+    (_O.PENDING_CONSUMER, _A.CANCEL): _O.CANCELED,
+    (_O.PENDING_PROVIDER, _A.APPROVE): _O.PENDING_START,
+    (_O.PENDING_PROVIDER, _A.REJECT): _O.REJECTED,
+    (_O.PENDING_PROVIDER, _A.CANCEL): _O.CANCELED,
+    (_O.PENDING_START, _A.START): _O.EXECUTING,
+    (_O.PENDING_START, _A.FAIL): _O.FAILED,  # what it asks for may no longer be given when its day comes
+    (_O.PENDING_START, _A.CANCEL): _O.CANCELED,
+    (_O.EXECUTING, _A.COMPLETE): _O.DONE,
+    (_O.EXECUTING, _A.FAIL): _O.FAILED,
+    (_O.FAILED, _A.RETRY): _O.EXECUTING,
+}
+
+# One such order per resource at most; the partial unique index holds the same list.
+OPEN_ORDER_STATES: Final = (_O.PENDING_CONSUMER, _O.PENDING_PROVIDER, _O.PENDING_START, _O.EXECUTING)
+
+
+class ResourceState(StrEnum):
+    CREATING = "creating"  # ordered; the backend does not have it yet
+    OK = "ok"  # the backend matches the wish
+    CHANGING = "changing"  # it exists, and the backend is being made to match a newer wish
+    PAUSED = "paused"  # it exists and stands still, as wished
+    TERMINATING = "terminating"  # the backend is to hold it no longer
+    TERMINATED = "terminated"  # gone; its last usage is in
+    FAILED = "failed"  # the backend refused the wish
+
+    @property
+    def title(self) -> str:
+        return RESOURCE_STATE_TITLES[self]
+
+
+RESOURCE_STATE_TITLES: Final = {
+    ResourceState.CREATING: _("being created"),
+    ResourceState.OK: _("ready"),
+    ResourceState.CHANGING: _("being changed"),
+    ResourceState.PAUSED: _("paused"),
+    ResourceState.TERMINATING: _("being terminated"),
+    ResourceState.TERMINATED: _("terminated"),
+    ResourceState.FAILED: _("failed"),
+}
+
+
+class ResourceAction(StrEnum):
+    CREATE = "create"  # ask (again) for it to be made
+    CHANGE = "change"  # the wish changed: plan, limits, paused or not
+    COMPLETE = "complete"  # the backend matches, and it runs
+    REST = "rest"  # the backend matches, and it is paused
+    FAIL = "fail"  # the backend refuses
+    TERMINATE = "terminate"
+    DISAPPEAR = "disappear"  # the backend holds it no longer, and its usage is in
+
+
+_R, _B = ResourceState, ResourceAction
+RESOURCE_TRANSITIONS: Final[Mapping[tuple[ResourceState, ResourceAction], ResourceState]] = {
+    (_R.CREATING, _B.COMPLETE): _R.OK,
+    (_R.CREATING, _B.FAIL): _R.FAILED,
+    (_R.CREATING, _B.TERMINATE): _R.TERMINATING,
+    (_R.OK, _B.CHANGE): _R.CHANGING,
+    (_R.OK, _B.FAIL): _R.FAILED,
+    (_R.OK, _B.TERMINATE): _R.TERMINATING,
+    (_R.CHANGING, _B.CHANGE): _R.CHANGING,
+    (_R.CHANGING, _B.COMPLETE): _R.OK,
+    (_R.CHANGING, _B.REST): _R.PAUSED,
+    (_R.CHANGING, _B.FAIL): _R.FAILED,
+    (_R.CHANGING, _B.TERMINATE): _R.TERMINATING,
+    (_R.PAUSED, _B.CHANGE): _R.CHANGING,
+    (_R.PAUSED, _B.TERMINATE): _R.TERMINATING,
+    (_R.TERMINATING, _B.DISAPPEAR): _R.TERMINATED,
+    (_R.TERMINATING, _B.FAIL): _R.FAILED,
+    (_R.FAILED, _B.CREATE): _R.CREATING,
+    (_R.FAILED, _B.CHANGE): _R.CHANGING,
+    (_R.FAILED, _B.TERMINATE): _R.TERMINATING,
+}
+
+# States in which a resource may use something and is looked after.
+LIVE_RESOURCE_STATES: Final = (_R.OK, _R.CHANGING, _R.PAUSED)
+
+
+def order_after(state: OrderState, action: OrderAction) -> OrderState | None:
+    """The order's state that follows, or None where the action is not open."""
+    return ORDER_TRANSITIONS.get((state, action))
+
+
+def resource_after(state: ResourceState, action: ResourceAction) -> ResourceState | None:
+    """The resource's state that follows, or None where the action is not open."""
+    return RESOURCE_TRANSITIONS.get((state, action))

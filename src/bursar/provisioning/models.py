@@ -1,0 +1,398 @@
+"""Orders, resources, who has to agree, and everything a resource ever was."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from bursar.catalogue.models import Backend, Component, Offering, Plan
+from bursar.provisioning.lifecycle import OPEN_ORDER_STATES, OrderState, ResourceState
+from bursar.structure.models import Organization, Person, Project, Workspace
+
+
+class Resource(models.Model):
+    """What exists, or is to exist, at a backend.
+
+    The wish (`desired_*`) carries a `generation`, counted up by each new wish; `observed_generation` is the last wish
+    that the backend was found to match. `plan` and `limits` are those in force: what the backend was last known to hold.
+    """
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="resources")
+    offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="resources")
+    name = models.CharField(_("name"), max_length=150)
+    slug = models.SlugField(_("short name"), max_length=80, unique=True, null=True)
+    form = models.JSONField(default=dict)
+    end = models.DateTimeField(_("end"), null=True, blank=True)
+    state = models.CharField(
+        max_length=12, default=ResourceState.CREATING.value, choices=[(s.value, s.title) for s in ResourceState]
+    )
+
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="resources")
+    limits = models.JSONField(default=dict, help_text="component key -> whole units, in force")
+
+    desired_plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    desired_limits = models.JSONField(default=dict)
+    desired_paused = models.BooleanField(default=False)
+    desired_gone = models.BooleanField(default=False)
+    generation = models.PositiveIntegerField(default=1)
+
+    observed_generation = models.PositiveIntegerField(default=0)
+    observed_paused = models.BooleanField(default=False)
+    observed_at = models.DateTimeField(null=True)
+    removed_at = models.DateTimeField(null=True, help_text="the backend holds it no longer; its last usage may be out")
+    backend_id = models.CharField(max_length=255, blank=True)
+    plugin_state = models.JSONField(default=dict, help_text="the plugin's own notes")
+    access = models.JSONField(default=dict, help_text="label -> value")
+
+    message = models.CharField(max_length=1000, blank=True, help_text="what the backend last said")
+    awaited_work = models.CharField(max_length=1000, blank=True, help_text="what a person at the provider has to do")
+    unreachable_since = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="times asked for this wish without success")
+
+    quota = models.JSONField(null=True, help_text="what the backend was last told may still be drawn")
+    quota_at = models.DateTimeField(null=True)
+    members = models.JSONField(null=True, help_text="usernames the backend was last told")
+    members_at = models.DateTimeField(null=True)
+
+    created_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    first_ok_at = models.DateTimeField(null=True)
+    terminated_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "resource"
+        verbose_name = _("resource")
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(
+                name="resource_state_is_known", condition=Q(state__in=[s.value for s in ResourceState])
+            ),
+            models.CheckConstraint(
+                name="resource_observes_no_later_wish", condition=Q(observed_generation__lte=F("generation"))
+            ),
+            models.CheckConstraint(
+                name="resource_terminated_has_a_time",
+                condition=Q(state="terminated", terminated_at__isnull=False)
+                | (~Q(state="terminated") & Q(terminated_at__isnull=True)),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "state"], name="resource_workspace"),
+            models.Index(fields=["offering", "state"], name="resource_offering"),
+            models.Index(
+                fields=["id"],
+                condition=~Q(observed_generation=F("generation")),
+                name="resource_unmatched",
+            ),
+            models.Index(fields=["end"], condition=Q(end__isnull=False, desired_gone=False), name="resource_end"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def matches(self) -> bool:
+        return self.observed_generation == self.generation
+
+
+class Order(models.Model):
+    """A wish to create, change or terminate a resource, with what it was estimated to cost and who decided."""
+
+    class Kind(models.TextChoices):
+        CREATE = "create", _("new")
+        CHANGE = "change", _("change")
+        TERMINATE = "terminate", _("termination")
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="orders")
+    offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="orders")
+    resource = models.ForeignKey(Resource, null=True, blank=True, on_delete=models.PROTECT, related_name="orders")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(_("name of the resource"), max_length=150)
+    limits = models.JSONField(default=dict, help_text="component key -> whole units")
+    form = models.JSONField(default=dict)
+    before = models.JSONField(default=dict, help_text="plan id and limits before a change")
+    start = models.DateTimeField(_("start"), null=True, blank=True, help_text="not before; empty = at once")
+    end = models.DateTimeField(_("end of the resource"), null=True, blank=True)
+    comment = models.TextField(_("comment"), blank=True, max_length=5000)
+
+    estimate_month = models.DecimalField(max_digits=24, decimal_places=4, default=0)
+    estimate_once = models.DecimalField(max_digits=24, decimal_places=4, default=0)
+    currency = models.CharField(max_length=3)
+    estimate_ticks = models.JSONField(default=dict, help_text="product category id -> ticks it may draw")
+
+    state = models.CharField(
+        max_length=16, default=OrderState.PENDING_CONSUMER.value, choices=[(s.value, s.title) for s in OrderState]
+    )
+    error = models.CharField(max_length=2000, blank=True)
+    generation = models.PositiveIntegerField(null=True, help_text="the resource's wish that this order made")
+    assignee = models.ForeignKey(
+        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+", verbose_name=_("handled by")
+    )
+    idempotency_key = models.CharField(max_length=80, blank=True)
+    created_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="orders")
+    created_at = models.DateTimeField()
+    executed_at = models.DateTimeField(null=True, help_text="when the backend was first asked")
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "purchase_order"
+        verbose_name = _("order")
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(name="order_state_is_known", condition=Q(state__in=[s.value for s in OrderState])),
+            models.CheckConstraint(name="order_kind_is_known", condition=Q(kind__in=["create", "change", "terminate"])),
+            models.CheckConstraint(
+                name="order_names_its_resource",
+                condition=Q(kind="create") | Q(resource__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="order_in_hand_has_a_resource",
+                condition=~Q(state__in=["executing", "done"]) | Q(resource__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="one_open_order_per_resource",
+                fields=["resource"],
+                condition=Q(state__in=[s.value for s in OPEN_ORDER_STATES]),
+            ),
+            models.UniqueConstraint(
+                name="order_once_per_key", fields=["created_by", "idempotency_key"], condition=~Q(idempotency_key="")
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "-created_at"], name="order_workspace"),
+            models.Index(fields=["offering", "state"], name="order_offering"),
+            models.Index(fields=["state", "start"], name="order_state_start"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.get_kind_display()} {self.name}"
+
+
+class Side(models.TextChoices):
+    CONSUMER = "consumer", _("your side")
+    PROVIDER = "provider", _("the provider")
+
+
+class OrderDecision(models.Model):
+    """Who decided what about an order, when and why. Only ever added to."""
+
+    class Decision(models.TextChoices):
+        APPROVED = "approved", _("approved")
+        NOT_ASKED = "not_asked", _("nobody had to be asked")
+        REJECTED = "rejected", _("rejected")
+        CANCELED = "canceled", _("canceled")
+        RETRIED = "retried", _("tried again")
+        REFUSED = "refused", _("said that it cannot be done")
+        CONFIRMED = "confirmed", _("said that it was done")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="decisions")
+    side = models.CharField(max_length=8, choices=Side)
+    decision = models.CharField(max_length=10, choices=Decision)
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
+    reason = models.CharField(max_length=2000, blank=True)
+
+    class Meta:
+        db_table = "order_decision"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.side} {self.decision}"
+
+
+class OrderComment(models.Model):
+    """A remark on an order, seen by both sides."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="comments")
+    by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    text = models.TextField(max_length=5000)
+
+    class Meta:
+        db_table = "order_comment"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text[:60]
+
+
+class ResourceFact(models.Model):
+    """One thing that became true of a resource: its state, its plan, or one limit. Bills are computed from these.
+
+    effective_at   when it took effect
+    recorded_at    when this row was written; of two facts for one instant the later recorded counts
+    """
+
+    class What(models.TextChoices):
+        STATE = "state", _("state")
+        PLAN = "plan", _("plan")
+        LIMIT = "limit", _("limit")
+
+    resource = models.ForeignKey(Resource, on_delete=models.PROTECT, related_name="facts")
+    what = models.CharField(max_length=5, choices=What)
+    state = models.CharField(max_length=12, blank=True)
+    plan = models.ForeignKey(Plan, null=True, on_delete=models.PROTECT, related_name="+")
+    component = models.ForeignKey(Component, null=True, on_delete=models.PROTECT, related_name="+")
+    limit = models.BigIntegerField(null=True)
+    order = models.ForeignKey(Order, null=True, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "resource_fact"
+        ordering = ["effective_at", "id"]
+        constraints = [
+            models.CheckConstraint(
+                name="resource_fact_is_of_one_kind",
+                condition=(
+                    Q(
+                        what="state",
+                        state__in=[s.value for s in ResourceState],
+                        plan__isnull=True,
+                        component__isnull=True,
+                        limit__isnull=True,
+                    )
+                    | Q(what="plan", state="", plan__isnull=False, component__isnull=True, limit__isnull=True)
+                    | Q(what="limit", state="", plan__isnull=True, component__isnull=False, limit__isnull=False)
+                ),
+            ),
+        ]
+        indexes = [models.Index(fields=["resource", "effective_at"], name="resource_fact_time")]
+
+    def __str__(self) -> str:
+        return f"{self.resource_id} {self.what}"
+
+
+class ApprovalPolicy(models.Model):
+    """A line that says when somebody has to agree to an order. Lines are read in order; the first that fits decides.
+
+    Those of the project come before those of its organization, those before the platform's; on the provider's side
+    those of the offering come before those of the provider's organization, those before the platform's.
+    """
+
+    class Condition(models.TextChoices):
+        ALWAYS = "always", _("always")
+        ROLE = "role", _("the orderer has a role")
+        PERSONAL = "personal", _("it is the orderer's personal workspace")
+        FREE = "free", _("the plan is free")
+        COST = "cost", _("it costs at most so much per month")
+        WALLET = "wallet", _("the wallet covers the estimate")
+        ORGANIZATIONS = "organizations", _("it is for named organizations")
+
+    class Outcome(models.TextChoices):
+        ALLOW = "allow", _("nobody is asked")
+        ASK = "ask", _("somebody is asked")
+
+    side = models.CharField(_("side"), max_length=8, choices=Side)
+    organization = models.ForeignKey(
+        Organization, null=True, blank=True, on_delete=models.CASCADE, related_name="approval_policies"
+    )
+    project = models.ForeignKey(
+        Project, null=True, blank=True, on_delete=models.CASCADE, related_name="approval_policies"
+    )
+    offering = models.ForeignKey(
+        Offering, null=True, blank=True, on_delete=models.CASCADE, related_name="approval_policies"
+    )
+    position = models.PositiveIntegerField(_("position"))
+    kinds = ArrayField(
+        models.CharField(max_length=10, choices=Order.Kind), default=list, blank=True, help_text=_("none = all kinds")
+    )
+    condition = models.CharField(_("when"), max_length=13, choices=Condition)
+    roles = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    amount = models.DecimalField(_("at most"), max_digits=24, decimal_places=4, null=True, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    organizations = models.ManyToManyField(
+        Organization, blank=True, related_name="+", db_table="approval_policy_organization"
+    )
+    outcome = models.CharField(_("then"), max_length=5, choices=Outcome)
+    approvers = ArrayField(
+        models.CharField(max_length=40), default=list, blank=True, help_text=_("roles that are asked")
+    )
+    enabled = models.BooleanField(_("in force"), default=True)
+
+    class Meta:
+        db_table = "approval_policy"
+        verbose_name = _("approval policy")
+        ordering = ["position", "id"]
+        constraints = [
+            models.CheckConstraint(
+                name="policy_has_one_scope",
+                condition=(
+                    Q(organization__isnull=True, project__isnull=True)
+                    | Q(organization__isnull=True, offering__isnull=True)
+                    | Q(project__isnull=True, offering__isnull=True)
+                ),
+            ),
+            models.CheckConstraint(
+                name="policy_scope_fits_side",
+                condition=Q(side="consumer", offering__isnull=True) | Q(side="provider", project__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="policy_cost_has_an_amount",
+                condition=~Q(condition="cost") | (Q(amount__isnull=False) & ~Q(currency="")),
+            ),
+            models.CheckConstraint(name="policy_role_names_roles", condition=~Q(condition="role", roles=[])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.condition} {self.outcome}"
+
+
+class LocalAccount(models.Model):
+    """The name a person bears at a backend; the provider decides it."""
+
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="local_accounts")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="local_accounts")
+    username = models.CharField(_("local user name"), max_length=64)
+    set_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    set_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "local_account"
+        verbose_name = _("local account")
+        ordering = ["username"]
+        constraints = [
+            models.UniqueConstraint(fields=["backend", "person"], name="one_local_account_per_person"),
+            models.UniqueConstraint(fields=["backend", "username"], name="local_account_of_one_person"),
+            models.CheckConstraint(name="local_account_has_a_name", condition=~Q(username="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class UsageMark(models.Model):
+    """How far the usage of an offering has been read from its backend; written with the records it follows."""
+
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="usage_marks")
+    offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="usage_marks")
+    mark = models.TextField(blank=True)
+    read_at = models.DateTimeField(null=True, help_text="when the backend was last read")
+    failing_since = models.DateTimeField(null=True)
+    error = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        db_table = "usage_mark"
+        constraints = [models.UniqueConstraint(fields=["backend", "offering"], name="one_mark_per_offering")]
+
+    def __str__(self) -> str:
+        return f"{self.backend_id} {self.offering_id}"
+
+
+class EventMark(models.Model):
+    """How far a reader of provisioning has read the event log."""
+
+    reader = models.CharField(max_length=40, primary_key=True)
+    event_id = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "provisioning_event_mark"
+
+    def __str__(self) -> str:
+        return self.reader
