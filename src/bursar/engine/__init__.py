@@ -1,0 +1,1 @@
+"""Numbers only: arrays and arguments in, results out. No Django, no clock, no I/O."""

@@ -1,0 +1,36 @@
+"""The ledger's arithmetic: who has how much left, for one product category at a time."""
+
+from bursar.engine.ledger.book import Book, Charged, Rules
+from bursar.engine.ledger.change import Change, Kind
+from bursar.engine.ledger.due import advance
+from bursar.engine.ledger.errors import LedgerRefusal, NegativeUsage
+from bursar.engine.ledger.locks import binding, lock_states, over, relock
+from bursar.engine.ledger.operations import allocate, change, revoke, transfer, write_off
+from bursar.engine.ledger.posting import epochs, post, settle
+from bursar.engine.ledger.reading import available, available_everywhere, broken_laws
+
+__all__ = [
+    "Book",
+    "Change",
+    "Charged",
+    "Kind",
+    "LedgerRefusal",
+    "NegativeUsage",
+    "Rules",
+    "advance",
+    "allocate",
+    "available",
+    "available_everywhere",
+    "binding",
+    "broken_laws",
+    "change",
+    "epochs",
+    "lock_states",
+    "over",
+    "post",
+    "relock",
+    "revoke",
+    "settle",
+    "transfer",
+    "write_off",
+]

@@ -1,0 +1,76 @@
+"""Time passes: starts, ends and closings, one instant after the other, each with its own settle."""
+
+import numpy as np
+
+from bursar.engine.ledger import tree
+from bursar.engine.ledger.book import ROOT, Book, Charged, Ints
+from bursar.engine.ledger.change import Change, Kind, recorded
+from bursar.engine.ledger.locks import following_locks
+from bursar.engine.ledger.plan import Plan, drawing, releasing
+from bursar.engine.ledger.posting import settle
+from bursar.engine.ledger.walk import Walk
+
+
+def advance(book: Book, at: int) -> list[Change]:
+    """Apply what is due up to an instant, in time order; the book's present becomes that instant.
+
+    raises   ValueError when the instant lies before the book's present
+    """
+    if at < book.now:
+        raise ValueError("time does not go back")
+    changes: list[Change] = []
+    while (instant := next_due(book)) is not None and instant <= at:
+        with following_locks(book):
+            book.now = instant
+            _apply(book, instant, changes)
+    # Between instants the set of open windows does not change, and so no lock does.
+    book.now = at
+    return changes
+
+
+def next_due(book: Book) -> int | None:
+    """The next instant after the book's present at which an open allocation starts, ends or closes."""
+    open_rows = ~book.closed
+    candidates = [column[open_rows & (column > book.now)] for column in (book.start, book.end, book.closes())]
+    earliest = [int(column.min()) for column in candidates if len(column)]
+    return min(earliest, default=None)
+
+
+def close_rows(book: Book, rows: Ints, kind: Kind, at: int, changes: list[Change]) -> None:
+    """Close allocations now: what an over-time one drew is frozen; what a level drew goes back and is drawn again."""
+    with recorded(book, kind, at, changes):
+        for row in rows.tolist():
+            amount, wallet, source = int(book.drawn[row]), int(book.wallet[row]), int(book.source[row])
+            book.closed[row] = True
+            book.cache.clear()
+            if book.rules.charged is Charged.OVER_TIME or not amount:
+                continue
+            book.drawn[row] = 0
+            if source != ROOT:
+                _one(book, releasing(book, at), source, amount, back=True)
+            _one(book, drawing(book, at), wallet, amount, back=False)
+
+
+def _apply(book: Book, at: int, changes: list[Change]) -> None:
+    opened = np.flatnonzero(~book.closed & (book.start == at))
+    if len(opened):
+        with recorded(book, Kind.OPEN, at, changes, opened=opened):
+            pass
+    closing = np.flatnonzero(~book.closed & (book.closes() <= at))
+    if len(closing):
+        close_rows(book, closing, Kind.CLOSE, at, changes)
+    settle(book, changes)
+
+
+def _one(book: Book, plan: Plan, wallet: int, amount: int, *, back: bool) -> None:
+    flow = np.zeros(len(book.used), dtype=np.int64)
+    flow[wallet] = amount
+    if tree.fits(book, plan, flow):
+        (tree.empty if back else tree.fill)(book, plan, flow)
+        return
+    walk = Walk(book)
+    if back:
+        walk.release(plan, wallet, amount)
+    else:
+        walk.draw(plan, wallet, amount)
+    walk.commit()

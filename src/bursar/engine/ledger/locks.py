@@ -1,0 +1,116 @@
+"""Locks: a wallet is locked when nothing can pass from it to a root through open windows with room.
+
+A lock can only flip below an allocation that has just become full or has just got room, so the search goes down from
+those and stops where nothing changed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from bursar.engine.ledger.book import ROOT, Book, Ints, Mask
+from bursar.engine.ledger.plan import drawing
+
+
+def passable(book: Book) -> Mask:
+    """Which allocations have an open window at the book's present and room left."""
+    result: Mask = drawing(book, book.now).members & (book.drawn < book.quota)
+    return result
+
+
+def lock_states(count: int, wallet: Ints, source_open: Mask) -> Mask:
+    """Which of `count` wallets are locked.
+
+    wallet        shape (n,), holders 0..count-1 of the allocations that have an open window and room
+    source_open   shape (n,), whether such an allocation's source is a root or a wallet that is not locked
+    returns       shape (count,)
+    """
+    locked = np.ones(count, dtype=np.bool_)
+    locked[wallet[source_open]] = False
+    return locked
+
+
+@contextmanager
+def following_locks(book: Book) -> Iterator[None]:
+    """Keep `book.locked` true over whatever the body does to the book."""
+    before = passable(book)
+    yield
+    if not book.rules.requires_allocation:
+        return
+    after = passable(book)
+    turned = after.copy()
+    turned[: len(before)] ^= before
+    if turned.any():
+        relock(book, book.wallet[turned], after)
+
+
+def relock(book: Book, wallets: Ints, open_now: Mask | None = None) -> None:
+    """Decide the locks of these wallets anew, and of those below wherever one flipped."""
+    can_pass = passable(book) if open_now is None else open_now
+    rows = np.flatnonzero(can_pass)
+    holder, source = book.wallet[rows], book.source[rows]
+    frontier = np.unique(wallets)
+    asked = np.zeros(len(book.used), dtype=np.bool_)
+    while len(frontier):
+        source_open = (source == ROOT) | ~book.locked[source]
+        states = lock_states(len(book.used), holder, source_open)
+        flipped = frontier[states[frontier] != book.locked[frontier]]
+        book.locked[flipped] = states[flipped]
+        asked[:] = False
+        asked[flipped] = True
+        frontier = np.unique(holder[(source != ROOT) & asked[source]])
+
+
+def over(book: Book) -> Mask:
+    """Where usage stands uncovered, at the wallet or above it through an open allocation that something is drawn by.
+
+    returns   shape (wallets,)
+    """
+    result: Mask = book.uncovered > 0
+    if not result.any():
+        return result
+    rows = np.flatnonzero(drawing(book, book.now).members & (book.drawn > 0) & (book.source != ROOT))
+    holder, source = book.wallet[rows], book.source[rows]
+    while True:
+        reached = holder[result[source] & ~result[holder]]
+        if not len(reached):
+            return result
+        result[reached] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What keeps a wallet locked: a full allocation, or a wallet on the way up that holds none that is open.
+
+    allocation   row, or None where `wallet` has no open allocation
+    uncovered    ticks that stand at `wallet` already, so that much more room is needed before anything is free
+    """
+
+    wallet: int
+    allocation: int | None
+    uncovered: int
+
+
+def binding(book: Book, wallet: int) -> list[Binding]:
+    """The witness of a lock: every full allocation that is met on the ways up from a wallet, nearest to it first.
+
+    A wallet that is not locked has none: the ways up then end at a root.
+    """
+    if not book.rules.requires_allocation or not book.locked[wallet]:
+        return []
+    plan = drawing(book, book.now)
+    found: list[Binding] = []
+    seen, queue = {wallet}, [wallet]
+    for at in queue:
+        uncovered = int(book.uncovered[at])
+        if not plan.into[at]:
+            found.append(Binding(at, None, uncovered))
+        for row in plan.into[at]:
+            if book.drawn[row] >= book.quota[row]:
+                found.append(Binding(at, row, uncovered))
+            elif (above := int(book.source[row])) not in seen:
+                seen.add(above)
+                queue.append(above)
+    return found

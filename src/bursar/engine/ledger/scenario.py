@@ -1,0 +1,100 @@
+"""Play a scenario through the engine: steps in, the state after each step out.
+
+A scenario is a mapping with `charged`, `grace`, `wallets` and `steps`; times are whole numbers from an arbitrary zero,
+amounts ticks. The format is told in tests/golden/ledger/README.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from bursar.engine.ledger.book import ROOT, Book, Charged, Rules
+from bursar.engine.ledger.due import advance
+from bursar.engine.ledger.errors import LedgerRefusal
+from bursar.engine.ledger.operations import allocate, change
+from bursar.engine.ledger.posting import post
+from bursar.engine.ledger.reading import available
+
+GRACE_DEFAULT: Final = 7 * 24 * 3600  # seconds, where a scenario does not say
+
+
+class Player:
+    """A book with names, and the levels of scopes beside it."""
+
+    def __init__(self, scenario: Mapping[str, Any]) -> None:
+        charged = Charged(scenario["charged"])
+        grace = 0 if charged is Charged.ONCE else scenario.get("grace", GRACE_DEFAULT)
+        # Nothing is due before the first step, however early the scenario begins.
+        self.book = Book(Rules(charged=charged, grace=grace), now=-(2**62))
+        self.wallets: dict[str, int] = {}
+        self.allocations: dict[str, int] = {}
+        self._levels: dict[tuple[str, str], int] = {}
+        self.book.add_wallets(len(scenario["wallets"]))
+        for row, name in enumerate(scenario["wallets"]):
+            self.wallets[name] = row
+
+    def play(self, step: Mapping[str, Any]) -> bool:
+        """Do one step; whether it was refused."""
+        advance(self.book, step["at"])
+        try:
+            self._do(step)
+        except LedgerRefusal:
+            return True
+        return False
+
+    def state(self, *, refused: bool) -> dict[str, Any]:
+        book = self.book
+        return {
+            "refused": refused,
+            "wallets": {
+                name: {
+                    "used": int(book.used[row]),
+                    "uncovered": int(book.uncovered[row]),
+                    "available": available(book, row),
+                }
+                for name, row in self.wallets.items()
+            },
+            "allocations": {name: int(book.drawn[row]) for name, row in self.allocations.items()},
+        }
+
+    def _do(self, step: Mapping[str, Any]) -> None:
+        match step["op"]:
+            case "advance":
+                pass
+            case "allocate":
+                source = step.get("source")
+                row, _ = allocate(
+                    self.book,
+                    wallet=self.wallets[step["wallet"]],
+                    source=ROOT if source is None else self.wallets[source],
+                    quota=step["quota"],
+                    start=step["start"],
+                    end=step["end"],
+                    priority=step.get("priority") or 0,
+                )
+                self.allocations[step["id"]] = row
+            case "change":
+                fields = {name: step[name] for name in ("quota", "start", "end") if name in step}
+                change(self.book, self.allocations[step["id"]], **fields)
+            case "charge" | "level":
+                self._report(step)
+            case other:
+                raise ValueError(f"unknown step {other!r}")
+
+    def _report(self, step: Mapping[str, Any]) -> None:
+        wallet, scope = step["wallet"], step.get("scope")
+        row, amount = self.wallets[wallet], step["amount"]
+        if step["op"] == "level":
+            amount -= int(self.book.used[row]) if scope is None else self._levels.get((wallet, scope), 0)
+        if amount:
+            rows, amounts = np.array([row]), np.array([amount], dtype=np.int64)
+            post(self.book, rows, amounts, step.get("used_at", step["at"]))
+        if scope is not None:
+            self._levels[wallet, scope] = self._levels.get((wallet, scope), 0) + amount
+
+
+def replay(scenario: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """The state after each step of a scenario."""
+    player = Player(scenario)
+    return [player.state(refused=player.play(step)) for step in scenario["steps"]]
