@@ -1,0 +1,151 @@
+"""Operations on a small ledger, for the laws to be tried on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from bursar.engine.ledger import (
+    Book,
+    Charged,
+    LedgerRefusal,
+    Rules,
+    advance,
+    allocate,
+    change,
+    post,
+    revoke,
+    transfer,
+    write_off,
+)
+from bursar.engine.ledger.book import ROOT
+from tests.properties.ledger_reference import Reference, Refused
+
+WALLETS = 6
+LAST = 60
+
+wallets = st.integers(0, WALLETS - 1)
+amounts = st.one_of(st.integers(-30, 60), st.integers(0, 12))
+rows = st.integers(0, 11)
+times = st.integers(0, LAST)
+waits = st.integers(0, 12)
+
+
+def _reports(signed: bool) -> st.SearchStrategy[list[tuple[int, int, int]]]:
+    amount = amounts if signed else st.integers(0, 60)
+    return st.lists(st.tuples(wallets, amount, st.integers(0, 25)), min_size=1, max_size=8)
+
+
+def steps(*, tree: bool, size: int = 25) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Each step is (wait, operation, arguments). In trees wallet w draws only from (w - 1) // 2."""
+    source = st.just(None) if tree else st.one_of(st.none(), wallets)
+    window = st.tuples(times, st.integers(1, 40))
+    step = st.one_of(
+        st.tuples(waits, st.just("allocate"), wallets, source, st.integers(0, 50), window, st.integers(0, 1)),
+        st.tuples(st.just(0), st.just("allocate_now"), wallets, source, st.integers(0, 50), st.integers(1, 40)),
+        st.tuples(waits, st.just("post"), _reports(signed=True)),
+        st.tuples(st.just(0), st.just("post"), _reports(signed=True)),
+        st.tuples(waits, st.just("change"), rows, st.integers(0, 60), st.integers(1, 60)),
+        st.tuples(waits, st.just("revoke"), rows),
+        st.tuples(waits, st.just("transfer"), rows, rows, st.integers(0, 20)),
+        st.tuples(waits, st.just("write_off"), wallets, st.integers(1, 20)),
+    )
+    return st.lists(step, max_size=size)
+
+
+@dataclass
+class Pair:
+    """The engine and the reference, told the same."""
+
+    charged: Charged
+    grace: int
+    tree: bool
+
+    def __post_init__(self) -> None:
+        self.book = Book(Rules(self.charged, 0 if self.charged is Charged.ONCE else self.grace), now=-1)
+        self.book.add_wallets(WALLETS)
+        self.reference = Reference(self.charged is Charged.ONCE, self.grace, WALLETS)
+
+    def do(self, step: tuple[Any, ...]) -> bool:
+        """Do a step on both; both agree on whether it is refused. Whether it was done."""
+        wait, name, *rest = step
+        now = max(self.book.now, 0) + wait
+        advance(self.book, now)
+        self.reference.advance(now)
+        before = self.book.copy()
+        refused = []
+        for side in (self._engine, self._plain):
+            try:
+                side(name, *rest)
+            except (LedgerRefusal, Refused):
+                refused.append(side)
+        assert len(refused) in (0, 2), (step, refused)
+        if refused:
+            assert same_figures(before, self.book)
+        return not refused
+
+    def _source(self, wallet: int, source: int | None) -> int | None:
+        if not self.tree:
+            return source
+        return None if wallet == 0 else (wallet - 1) // 2
+
+    def _engine(self, name: str, *args: Any) -> None:
+        book, count = self.book, len(self.book.wallet)
+        match name:
+            case "allocate" | "allocate_now":
+                wallet, source, quota, start, end, priority = self._allocation(name, *args)
+                allocate(
+                    book,
+                    wallet=wallet,
+                    source=ROOT if source is None else source,
+                    quota=quota,
+                    start=start,
+                    end=end,
+                    priority=priority,
+                )
+            case "post":
+                columns = [np.array(column, dtype=np.int64) for column in zip(*self._dated(args[0]), strict=True)]
+                post(book, *columns)
+            case "change" if count:
+                row = args[0] % count
+                change(book, row, quota=args[1], end=int(book.start[row]) + args[2])
+            case "revoke" if count:
+                revoke(book, args[0] % count)
+            case "transfer" if count:
+                transfer(book, args[0] % count, args[1] % count, args[2])
+            case "write_off":
+                write_off(book, *args)
+
+    def _plain(self, name: str, *args: Any) -> None:
+        reference, count = self.reference, len(self.reference.allocations)
+        match name:
+            case "allocate" | "allocate_now":
+                reference.allocate(*self._allocation(name, *args))
+            case "post":
+                reference.post(self._dated(args[0]))
+            case "change" if count:
+                row = args[0] % count
+                reference.change(row, args[1], reference.allocations[row].start + args[2])
+            case "revoke" if count:
+                reference.revoke(args[0] % count)
+            case "transfer" if count:
+                reference.transfer(args[0] % count, args[1] % count, args[2])
+            case "write_off":
+                reference.write_off(*args)
+
+    def _dated(self, reports: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        return [(wallet, amount, self.book.now - ago) for wallet, amount, ago in reports]
+
+    def _allocation(self, name: str, wallet: int, source: int | None, quota: int, *rest: Any) -> tuple[Any, ...]:
+        if name == "allocate_now":
+            start, end, priority = self.reference.now, self.reference.now + rest[0], 0
+        else:
+            (start, length), priority = rest
+            end = start + length
+        return (wallet, self._source(wallet, source), quota, start, end, priority)
+
+
+def same_figures(one: Book, other: Book) -> bool:
+    names = ("used", "uncovered", "written_off", "locked", "quota", "drawn", "start", "end", "closed")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)

@@ -1,0 +1,212 @@
+"""The laws of the ledger, on whatever sequence of operations one can think of."""
+
+import networkx as nx
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bursar.engine.ledger import (
+    Book,
+    Charged,
+    Rules,
+    advance,
+    allocate,
+    available,
+    available_everywhere,
+    broken_laws,
+    over,
+    post,
+    settle,
+)
+from bursar.engine.ledger.book import ROOT
+from tests.properties.ledger_strategies import WALLETS, Pair, same_figures, steps
+
+kinds = st.sampled_from(list(Charged))
+graces = st.integers(0, 10)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=True))
+def test_engine__one_source_each__equals_the_reference_in_every_figure(charged, grace, story) -> None:
+    pair = Pair(charged, grace, tree=True)
+    for step in story:
+        pair.do(step)
+        book, plain = pair.book, pair.reference
+        assert book.used.tolist() == plain.used
+        assert book.uncovered.tolist() == plain.uncovered
+        assert book.written_off.tolist() == plain.written_off
+        assert book.drawn.tolist() == [a.drawn for a in plain.allocations]
+        assert book.closed.tolist() == [a.closed for a in plain.allocations]
+        assert broken_laws(book) == []
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False))
+def test_engine__several_sources__laws_hold_after_every_step(charged, grace, story) -> None:
+    book = _play(charged, grace, story, check=True)
+    assert broken_laws(book) == []
+
+
+def _play(charged: Charged, grace: int, story, *, check: bool = False, tree: bool = False) -> Book:
+    """Play a story on the engine alone: with several sources the reference may route, and so refuse, differently."""
+    pair = Pair(charged, grace, tree=tree)
+    pair.reference = None  # type: ignore[assignment]
+    engine = _EngineOnly(pair)
+    for step in story:
+        engine.do(step)
+        if check:
+            assert broken_laws(pair.book) == [], step
+    return pair.book
+
+
+class _EngineOnly:
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.now = 0
+        pair.reference = self  # type: ignore[assignment]  # only its `now` is read
+
+    def do(self, step) -> None:
+        from bursar.engine.ledger import LedgerRefusal
+
+        wait, name, *rest = step
+        self.now = max(self.pair.book.now, 0) + wait
+        advance(self.pair.book, self.now)
+        before = self.pair.book.copy()
+        try:
+            self.pair._engine(name, *rest)
+        except LedgerRefusal:
+            assert same_figures(before, self.pair.book)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False))
+def test_available__several_sources__is_the_maximum_flow(charged, grace, story) -> None:
+    book = _play(charged, grace, story)
+    everywhere = available_everywhere(book)
+    for wallet in range(WALLETS):
+        assert available(book, wallet) == everywhere[wallet] == _oracle(book, wallet, book.now)
+
+
+def _oracle(book: Book, wallet: int, at: int) -> int:
+    graph = nx.DiGraph()
+    graph.add_nodes_from((wallet, "root"))
+    for row in np.flatnonzero(book.holds(at) & ~book.closed):
+        holder = int(book.wallet[row])
+        source = "root" if book.source[row] == ROOT else int(book.source[row])
+        room = int(book.quota[row] - book.drawn[row])
+        known = graph.get_edge_data(holder, source, {"capacity": 0})["capacity"]
+        graph.add_edge(holder, source, capacity=known + room)
+    return nx.maximum_flow_value(graph, wallet, "root")
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False))
+def test_locks__after_any_story__are_where_nothing_is_available(charged, grace, story) -> None:
+    book = _play(charged, grace, story)
+    assert book.locked.tolist() == [amount == 0 for amount in available_everywhere(book)]
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False), wallet=st.integers(0, 5), amount=st.integers(0, 80))
+def test_charge__several_sources__carries_what_is_available(charged, grace, story, wallet, amount) -> None:
+    book = _play(charged, grace, story)
+    room = available(book, wallet)
+    roots = book.source == ROOT
+    before = int(book.drawn[roots].sum())
+    post(book, np.array([wallet]), np.array([amount]), book.now)
+    assert int(book.drawn[roots].sum()) - before == min(room, amount)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False))
+def test_settle__again__changes_nothing(charged, grace, story) -> None:
+    book = _play(charged, grace, story)
+    before = book.copy()
+    changes: list = []
+    settle(book, changes)
+    assert changes == []
+    assert same_figures(before, book)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False))
+def test_over__after_any_story__is_uncovered_here_or_above_through_what_is_drawn(charged, grace, story) -> None:
+    book = _play(charged, grace, story)
+
+    def is_over(wallet: int) -> bool:
+        rows = np.flatnonzero((book.wallet == wallet) & book.holds(book.now) & ~book.closed & (book.drawn > 0))
+        return bool(book.uncovered[wallet]) or any(
+            is_over(int(source)) for source in book.source[rows] if source != ROOT
+        )
+
+    assert over(book).tolist() == [is_over(wallet) for wallet in range(WALLETS)]
+
+
+@given(
+    charged=kinds,
+    grace=graces,
+    story=steps(tree=True),
+    amounts=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_post__increases_in_any_order_and_any_pieces__give_the_same_books(charged, grace, story, amounts, data) -> None:
+    book = _play(charged, grace, story, tree=True)
+    other = book.copy()
+    _post(book, amounts)
+    shuffled = data.draw(st.permutations(amounts))
+    while shuffled:
+        size = data.draw(st.integers(1, len(shuffled)))
+        _post(other, shuffled[:size])
+        shuffled = shuffled[size:]
+    assert same_figures(book, other)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=True), wallet=st.integers(0, 5), amount=st.integers(1, 80))
+def test_release__after_a_charge__undoes_it(charged, grace, story, wallet, amount) -> None:
+    book = _play(charged, grace, story, tree=True)
+    used, uncovered = book.used.tolist(), book.uncovered.tolist()
+    _post(book, [(wallet, amount)])
+    _post(book, [(wallet, -amount)])
+    assert (book.used.tolist(), book.uncovered.tolist()) == (used, uncovered)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=True))
+def test_passes_over_arrays__equal_the_walk(charged, grace, story) -> None:
+    from bursar.engine.ledger import tree
+
+    swift = _play(charged, grace, story, tree=True)
+    fits = tree.fits
+    tree.fits = lambda *_: False
+    try:
+        slow = _play(charged, grace, story, tree=True)
+    finally:
+        tree.fits = fits
+    assert same_figures(swift, slow)
+
+
+@given(charged=kinds, story=steps(tree=False), amount=st.integers(2**62, 2**63 - 1))
+def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, amount) -> None:
+    from bursar.engine.ledger import LedgerRefusal
+
+    book = _play(charged, 0, story)
+    before, used = book.copy(), int(book.used[0])
+    try:
+        _post(book, [(0, amount)])
+    except LedgerRefusal:
+        assert same_figures(before, book)
+        return
+    assert int(book.used[0]) == used + amount
+    assert broken_laws(book) == []
+
+
+def _post(book: Book, amounts: list[tuple[int, int]]) -> None:
+    rows, values = (np.array(column, dtype=np.int64) for column in zip(*amounts, strict=True))
+    post(book, rows, values, book.now)
+
+
+def test_allocate__a_source_below_the_recipient__is_refused() -> None:
+    from bursar.engine.ledger.errors import SourceBelowRecipient
+
+    book = Book(Rules(Charged.ONCE))
+    book.add_wallets(3)
+    allocate(book, wallet=1, source=0, quota=5, start=0, end=9)
+    allocate(book, wallet=2, source=1, quota=5, start=0, end=9)
+    try:
+        allocate(book, wallet=0, source=2, quota=5, start=0, end=9)
+    except SourceBelowRecipient:
+        assert len(book.wallet) == 2
+    else:
+        raise AssertionError("a circle was allowed")
