@@ -13,18 +13,18 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 from django.utils.translation import gettext_lazy as _
 
+from bursar.structure.lifecycle import InvitationState, ProjectState
 from bursar.structure.roles import (
     ORGANIZATION_ROLES,
     PLATFORM_ROLES,
     PROJECT_ROLES,
     Role,
+    TokenLimits,
 )
 
 
 class PersonManager(BaseUserManager["Person"]):
-    def create_user(
-        self, email: str, password: str | None = None, **extra: Any
-    ) -> Person:
+    def create_user(self, email: str, password: str | None = None, **extra: Any) -> Person:
         person = self.model(email=self.normalize_email(email).lower(), **extra)
         person.set_password(password)
         person.save(using=self._db)
@@ -46,6 +46,9 @@ class Person(AbstractBaseUser):
 
     objects: ClassVar[PersonManager] = PersonManager()
 
+    # Set on the instance that acts with an API token; the role table then answers within these limits only.
+    limits: TokenLimits | None = None
+
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["full_name"]
@@ -53,9 +56,7 @@ class Person(AbstractBaseUser):
     class Meta:
         db_table = "person"
         verbose_name = _("person")
-        constraints = [
-            models.UniqueConstraint(Lower("email"), name="person_email_once")
-        ]
+        constraints = [models.UniqueConstraint(Lower("email"), name="person_email_once")]
 
     def __str__(self) -> str:
         return self.full_name or self.email
@@ -64,23 +65,15 @@ class Person(AbstractBaseUser):
 class SshKey(models.Model):
     """A public key of a person, as it goes to machines."""
 
-    person = models.ForeignKey(
-        Person, on_delete=models.CASCADE, related_name="ssh_keys"
-    )
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="ssh_keys")
     name = models.CharField(_("name"), max_length=100)
     public_key = models.TextField(_("public key"), max_length=8192)
-    fingerprint = models.CharField(
-        max_length=80, help_text="SHA256:…, as ssh-keygen -l shows it"
-    )
+    fingerprint = models.CharField(max_length=80, help_text="SHA256:…, as ssh-keygen -l shows it")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         db_table = "ssh_key"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["person", "fingerprint"], name="ssh_key_once_per_person"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["person", "fingerprint"], name="ssh_key_once_per_person")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint})"
@@ -91,9 +84,7 @@ class Organization(models.Model):
 
     name = models.CharField(_("name"), max_length=200)
     slug = models.SlugField(_("short name"), max_length=40, unique=True)
-    country = models.CharField(
-        _("country"), max_length=2, blank=True, help_text=_("two letters, ISO 3166")
-    )
+    country = models.CharField(_("country"), max_length=2, blank=True, help_text=_("two letters, ISO 3166"))
     vat_number = models.CharField(_("VAT number"), max_length=32, blank=True)
     currency = models.CharField(_("currency"), max_length=3, default="EUR")
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
@@ -113,12 +104,8 @@ class Organization(models.Model):
 class Project(models.Model):
     """A piece of research in an organization, perhaps below another project."""
 
-    organization = models.ForeignKey(
-        Organization, on_delete=models.PROTECT, related_name="projects"
-    )
-    parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
-    )
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="projects")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     path = ArrayField(
         models.BigIntegerField(),
         default=list,
@@ -128,9 +115,7 @@ class Project(models.Model):
     name = models.CharField(_("name"), max_length=200)
     slug = models.SlugField(_("short name"), max_length=40)
     description = models.TextField(_("description"), blank=True, max_length=10_000)
-    field_of_science = models.CharField(
-        _("field of science"), max_length=120, blank=True
-    )
+    field_of_science = models.CharField(_("field of science"), max_length=120, blank=True)
     start = models.DateTimeField(_("start"))
     end = models.DateTimeField(_("end"), null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -149,17 +134,30 @@ class Project(models.Model):
                 condition=Q(end__isnull=True) | Q(end__gt=F("start")),
                 name="project_ends_after_start",
             ),
-            models.CheckConstraint(
-                condition=~Q(parent=F("id")), name="project_is_not_its_own_parent"
-            ),
+            models.CheckConstraint(condition=~Q(parent=F("id")), name="project_is_not_its_own_parent"),
         ]
         indexes = [GinIndex(fields=["path"], name="project_path")]
 
     def __str__(self) -> str:
         return self.name
 
+    def state(self, at: datetime) -> ProjectState:
+        if self.archived_at is not None:
+            return ProjectState.ARCHIVED
+        if self.end is not None and self.end <= at:
+            return ProjectState.ENDED
+        return ProjectState.ACTIVE if self.start <= at else ProjectState.UPCOMING
+
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
+    def in_scope(self, scope: Organization | Project | None) -> Self:
+        """Those held in the scope itself; None = on the platform."""
+        if isinstance(scope, Project):
+            return self.filter(project=scope)
+        if isinstance(scope, Organization):
+            return self.filter(organization=scope)
+        return self.filter(organization=None, project=None)
+
     def held_at(self, at: datetime) -> Self:
         return self.filter(
             Q(until__isnull=True) | Q(until__gt=at),
@@ -171,12 +169,8 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 class Membership(models.Model):
     """A role of a person in a scope, from `start` until `until`; ended early by `ended_at`. Never deleted."""
 
-    person = models.ForeignKey(
-        Person, on_delete=models.PROTECT, related_name="memberships"
-    )
-    role = models.CharField(
-        _("role"), max_length=40, choices=[(r.value, r.title) for r in Role]
-    )
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(_("role"), max_length=40, choices=[(r.value, r.title) for r in Role])
     organization = models.ForeignKey(
         Organization,
         null=True,
@@ -194,12 +188,8 @@ class Membership(models.Model):
     start = models.DateTimeField(_("start"))
     until = models.DateTimeField(_("until"), null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    ended_by = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    created_by = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    ended_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = MembershipQuerySet.as_manager()
@@ -243,16 +233,28 @@ class Membership(models.Model):
                 condition=Q(role=Role.PRINCIPAL_INVESTIGATOR, ended_at__isnull=True),
                 name="one_principal_investigator_per_project",
             ),
+            # Project roles contain one another, so a second one would say nothing.
+            models.UniqueConstraint(
+                fields=["person", "project"],
+                condition=Q(project__isnull=False, ended_at__isnull=True),
+                name="membership_one_role_per_project",
+            ),
+            models.CheckConstraint(
+                condition=~Q(role=Role.PRINCIPAL_INVESTIGATOR) | Q(until__isnull=True),
+                name="principal_investigator_has_no_end",
+            ),
         ]
         indexes = [
-            models.Index(
-                fields=["organization", "role"], name="membership_organization"
-            ),
+            models.Index(fields=["organization", "role"], name="membership_organization"),
             models.Index(fields=["project", "role"], name="membership_project"),
         ]
 
     def __str__(self) -> str:
         return f"{self.person} – {self.get_role_display()}"
+
+    def held(self, at: datetime) -> bool:
+        """Whether the role counts at the instant; the same question as `held_at` of the query set."""
+        return self.start <= at and self.ended_at is None and (self.until is None or at < self.until)
 
 
 class Workspace(models.Model):
@@ -322,9 +324,7 @@ class Invitation(models.Model):
     """An offer of a role, sent by mail; the link's token is stored hashed."""
 
     email = models.EmailField(_("mail address"), max_length=254)
-    role = models.CharField(
-        _("role"), max_length=40, choices=[(r.value, r.title) for r in Role]
-    )
+    role = models.CharField(_("role"), max_length=40, choices=[(r.value, r.title) for r in Role])
     organization = models.ForeignKey(
         Organization,
         null=True,
@@ -345,10 +345,9 @@ class Invitation(models.Model):
     created_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
     accepted_at = models.DateTimeField(null=True, blank=True)
-    accepted_by = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    accepted_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     declined_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
@@ -382,6 +381,15 @@ class Invitation(models.Model):
     def __str__(self) -> str:
         return self.email
 
+    def state(self, at: datetime) -> InvitationState:
+        if self.accepted_at is not None:
+            return InvitationState.ACCEPTED
+        if self.declined_at is not None:
+            return InvitationState.DECLINED
+        if self.revoked_at is not None:
+            return InvitationState.REVOKED
+        return InvitationState.OPEN if at < self.expires_at else InvitationState.EXPIRED
+
 
 class ApiToken(models.Model):
     """A credential of a person for programs: shown once, stored hashed, scoped, expiring, with its last use.
@@ -389,16 +397,10 @@ class ApiToken(models.Model):
     `organization` narrows it to one provider's affairs; None = all that the person may do within `scopes`.
     """
 
-    person = models.ForeignKey(
-        Person, on_delete=models.CASCADE, related_name="api_tokens"
-    )
-    organization = models.ForeignKey(
-        Organization, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="api_tokens")
+    organization = models.ForeignKey(Organization, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(_("name"), max_length=100)
-    prefix = models.CharField(
-        max_length=16, help_text="the readable start of the token, to tell it apart"
-    )
+    prefix = models.CharField(max_length=16, help_text="the readable start of the token, to tell it apart")
     token_hash = models.CharField(max_length=64, unique=True)
     scopes = ArrayField(models.CharField(max_length=40), default=list)
     created_at = models.DateTimeField()

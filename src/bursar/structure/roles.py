@@ -66,9 +66,7 @@ ORGANIZATION_ROLES: Final = frozenset(
         Role.OFFERING_MANAGER,
     }
 )
-PROJECT_ROLES: Final = frozenset(
-    {Role.PRINCIPAL_INVESTIGATOR, Role.PROJECT_MANAGER, Role.PROJECT_MEMBER}
-)
+PROJECT_ROLES: Final = frozenset({Role.PRINCIPAL_INVESTIGATOR, Role.PROJECT_MANAGER, Role.PROJECT_MEMBER})
 
 
 class Permission(StrEnum):
@@ -136,9 +134,7 @@ _ORGANIZATION_MANAGER: Final = _PROJECT_MANAGER | {
     _P.MANAGE_ORGANIZATION_MEMBERS,
     _P.CREATE_PROJECT,
 }
-_ORGANIZATION_OWNER: Final = (
-    _ORGANIZATION_MANAGER | _PROVIDER_MANAGER | {_P.EDIT_ORGANIZATION, _P.VIEW_BILLING}
-)
+_ORGANIZATION_OWNER: Final = _ORGANIZATION_MANAGER | _PROVIDER_MANAGER | {_P.EDIT_ORGANIZATION, _P.VIEW_BILLING}
 
 ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.PLATFORM_OPERATOR: frozenset(Permission),
@@ -154,9 +150,7 @@ ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
     ),
     Role.ORGANIZATION_OWNER: _ORGANIZATION_OWNER,
     Role.ORGANIZATION_MANAGER: _ORGANIZATION_MANAGER,
-    Role.BILLING_VIEWER: frozenset(
-        {_P.VIEW_ORGANIZATION, _P.VIEW_BILLING, _P.VIEW_PROJECT}
-    ),
+    Role.BILLING_VIEWER: frozenset({_P.VIEW_ORGANIZATION, _P.VIEW_BILLING, _P.VIEW_PROJECT}),
     Role.PROVIDER_MANAGER: _PROVIDER_MANAGER,
     Role.OFFERING_MANAGER: _OFFERING_MANAGER,
     Role.PRINCIPAL_INVESTIGATOR: _PROJECT_MANAGER,
@@ -165,15 +159,22 @@ ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
 }
 
 # What the owner of a personal workspace may do there.
-PERSONAL_PERMISSIONS: Final = frozenset(
-    {_P.VIEW_PROJECT, _P.PLACE_ORDER, _P.APPROVE_ORDER, _P.VIEW_USAGE}
-)
+PERSONAL_PERMISSIONS: Final = frozenset({_P.VIEW_PROJECT, _P.PLACE_ORDER, _P.APPROVE_ORDER, _P.VIEW_USAGE})
 
 
 def roles_with(permission: Permission) -> frozenset[Role]:
-    return frozenset(
-        role for role, permissions in ROLE_TABLE.items() if permission in permissions
-    )
+    return frozenset(role for role, permissions in ROLE_TABLE.items() if permission in permissions)
+
+
+@dataclass(eq=False)
+class TokenTooNarrow(DomainError):
+    """The person might, the token may not; nothing was changed."""
+
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+    code: ClassVar[str] = "token_too_narrow"
+    message: ClassVar[str] = N_("This token may not do this: it needs one of these scopes: {scopes}.")
+    permission: str
+    scopes: str
 
 
 @dataclass(eq=False)
@@ -182,17 +183,168 @@ class NotAllowed(DomainError):
 
     kind: ClassVar[Kind] = Kind.FORBIDDEN
     code: ClassVar[str] = "not_allowed"
-    message: ClassVar[str] = N_(
-        "You may not do this here: it needs one of these roles: {roles}."
-    )
+    message: ClassVar[str] = N_("You may not do this here: it needs one of these roles: {roles}.")
     permission: str
     roles: str
 
 
+# Which roles a holder may give and take in the scope of their own role. No role gives what it does not contain.
+_PROJECT_GIVES: Final = frozenset({Role.PROJECT_MANAGER, Role.PROJECT_MEMBER})
+GIVES: Final[Mapping[Role, frozenset[Role]]] = {
+    Role.PLATFORM_OPERATOR: frozenset(Role),
+    Role.PLATFORM_SUPPORT: frozenset(),
+    Role.ORGANIZATION_OWNER: ORGANIZATION_ROLES | PROJECT_ROLES,
+    Role.ORGANIZATION_MANAGER: PROJECT_ROLES | {Role.ORGANIZATION_MANAGER},
+    Role.BILLING_VIEWER: frozenset(),
+    Role.PROVIDER_MANAGER: frozenset(),
+    Role.OFFERING_MANAGER: frozenset(),
+    Role.PRINCIPAL_INVESTIGATOR: PROJECT_ROLES,
+    Role.PROJECT_MANAGER: _PROJECT_GIVES,
+    Role.PROJECT_MEMBER: frozenset(),
+}
+
+
+class TokenScope(StrEnum):
+    """What an API token may be used for."""
+
+    READ = "read"
+    PROFILE = "profile"
+    STRUCTURE = "structure"
+    ORDERS = "orders"
+    ALLOCATIONS = "allocations"
+    PROVIDER = "provider"
+    USAGE = "usage"
+
+    @property
+    def title(self) -> str:
+        return SCOPE_TITLES[self]
+
+
+SCOPE_TITLES: Final = {
+    TokenScope.READ: _("Read what you may see"),
+    TokenScope.PROFILE: _("Change your profile and SSH keys"),
+    TokenScope.STRUCTURE: _("Create and edit organizations and projects, manage members"),
+    TokenScope.ORDERS: _("Place and approve orders"),
+    TokenScope.ALLOCATIONS: _("Hand out quota"),
+    TokenScope.PROVIDER: _("Manage offerings, backends, orders and accounts of a provider"),
+    TokenScope.USAGE: _("Report usage of a provider"),
+}
+
+_READS: Final = frozenset(
+    {
+        _P.READ_PLATFORM,
+        _P.VIEW_ORGANIZATION,
+        _P.VIEW_BILLING,
+        _P.VIEW_PROJECT,
+        _P.VIEW_USAGE,
+        _P.VIEW_PROVIDER,
+    }
+)
+# Every permission is in exactly one scope apart from the reads, which each scope contains as far as it needs them.
+SCOPE_TABLE: Final[Mapping[TokenScope, frozenset[Permission]]] = {
+    TokenScope.READ: _READS,
+    TokenScope.PROFILE: frozenset(),
+    TokenScope.STRUCTURE: _READS
+    | {
+        _P.OPERATE_PLATFORM,
+        _P.EDIT_ORGANIZATION,
+        _P.MANAGE_ORGANIZATION_MEMBERS,
+        _P.CREATE_PROJECT,
+        _P.EDIT_PROJECT,
+        _P.MANAGE_PROJECT_MEMBERS,
+        _P.CREATE_SUBPROJECT,
+    },
+    TokenScope.ORDERS: _READS | {_P.PLACE_ORDER, _P.APPROVE_ORDER},
+    TokenScope.ALLOCATIONS: _READS | {_P.ALLOCATE, _P.ALLOCATE_ROOT},
+    TokenScope.PROVIDER: _READS
+    | {
+        _P.EDIT_PROVIDER,
+        _P.MANAGE_CATEGORIES,
+        _P.MANAGE_BACKENDS,
+        _P.MANAGE_OFFERINGS,
+        _P.HANDLE_ORDERS,
+        _P.MANAGE_ACCOUNTS,
+        _P.WRITE_OFF,
+    },
+    TokenScope.USAGE: frozenset({_P.VIEW_PROVIDER, _P.REPORT_USAGE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """What an API token leaves of its person's rights.
+
+    organization_id   None = wherever the person holds a role
+    """
+
+    scopes: frozenset[TokenScope]
+    organization_id: int | None = None
+
+    def allow(self, permission: Permission) -> bool:
+        return any(permission in SCOPE_TABLE[scope] for scope in self.scopes)
+
+
 def _held_now(person: "Person", at: datetime) -> "QuerySet[Membership]":
+    """Memberships that count at the instant, within the limits of a token where one is used."""
     from bursar.structure.models import Membership  # models import the roles
 
-    return Membership.objects.filter(person=person).held_at(at)
+    held = Membership.objects.filter(person=person).held_at(at)
+    if person.limits is not None and person.limits.organization_id is not None:
+        only = person.limits.organization_id
+        held = held.filter(Q(organization_id=only) | Q(project__organization_id=only))
+    return held
+
+
+def _held_in(person: "Person", scope: "Organization | Project | None", at: datetime) -> "QuerySet[Membership]":
+    """The memberships whose roles count in the scope: the platform's, the organization's, the project's and those
+    of the projects above it, there without plain members."""
+    from bursar.structure.models import Organization, Project
+
+    places = Q(organization=None, project=None)
+    if isinstance(scope, Organization):
+        places |= Q(organization=scope)
+    elif isinstance(scope, Project):
+        places |= Q(organization_id=scope.organization_id) | Q(project_id=scope.pk)
+        above = [pk for pk in scope.path if pk != scope.pk]
+        if above:
+            places |= Q(project_id__in=above) & ~Q(role=Role.PROJECT_MEMBER)
+    return _held_now(person, at).filter(places)
+
+
+def roles_of(person: "Person", scope: "Organization | Project | None", at: datetime) -> frozenset[Role]:
+    """The roles of an active person that count in the scope at the instant, wherever they are held."""
+    if not person.is_active or person.pk is None:
+        return frozenset()
+    return frozenset(Role(r) for r in _held_in(person, scope, at).values_list("role", flat=True))
+
+
+def roles_for_scope(scope: "Organization | Project | None") -> frozenset[Role]:
+    """The roles that exist in such a scope."""
+    from bursar.structure.models import Organization, Project
+
+    if isinstance(scope, Project):
+        return PROJECT_ROLES
+    if isinstance(scope, Organization):
+        return ORGANIZATION_ROLES
+    return PLATFORM_ROLES
+
+
+def roles_to_give(person: "Person | None", scope: "Organization | Project | None", at: datetime) -> frozenset[Role]:
+    """The roles that the person (None = the system) may give to others in the scope, and take from them."""
+    possible = roles_for_scope(scope)
+    if person is None:
+        return possible
+    permission = {
+        PROJECT_ROLES: Permission.MANAGE_PROJECT_MEMBERS,
+        ORGANIZATION_ROLES: Permission.MANAGE_ORGANIZATION_MEMBERS,
+        PLATFORM_ROLES: Permission.OPERATE_PLATFORM,
+    }[possible]
+    if person.limits is not None and not person.limits.allow(permission):
+        return frozenset()
+    given: frozenset[Role] = frozenset().union(
+        *(GIVES[role] for role in roles_of(person, scope, at) if permission in ROLE_TABLE[role])
+    )
+    return given & possible
 
 
 def may(
@@ -205,30 +357,22 @@ def may(
 
     person None is the system, which may do everything; an inactive person may do nothing.
     """
-    from bursar.structure.models import Organization, Project, Workspace
+    from bursar.structure.models import Workspace
 
     if person is None:
         return True
     if not person.is_active or person.pk is None:
         return False
+    if person.limits is not None and not person.limits.allow(permission):
+        return False
     if isinstance(scope, Workspace):
         if scope.person_id is not None:
-            if scope.person_id == person.pk:
-                return permission in PERSONAL_PERMISSIONS
+            if scope.person_id == person.pk and permission in PERSONAL_PERMISSIONS:
+                return person.limits is None or person.limits.organization_id is None
             scope = None
         else:
             scope = scope.project or scope.organization
-    places = Q(organization=None, project=None)
-    if isinstance(scope, Organization):
-        places |= Q(organization=scope)
-    elif isinstance(scope, Project):
-        places |= Q(organization_id=scope.organization_id) | Q(project_id=scope.pk)
-        above = [pk for pk in scope.path if pk != scope.pk]
-        if above:
-            places |= Q(project_id__in=above) & ~Q(role=Role.PROJECT_MEMBER)
-    return (
-        _held_now(person, at).filter(places, role__in=roles_with(permission)).exists()
-    )
+    return _held_in(person, scope, at).filter(role__in=roles_with(permission)).exists()
 
 
 def require(
@@ -237,7 +381,10 @@ def require(
     scope: "Organization | Project | Workspace | None",
     at: datetime,
 ) -> None:
-    """raises   NotAllowed, naming the roles that could"""
+    """raises   NotAllowed, naming the roles that could; TokenTooNarrow, naming the scopes"""
+    if person is not None and person.limits is not None and not person.limits.allow(permission):
+        scopes = [scope.value for scope in TokenScope if permission in SCOPE_TABLE[scope]]
+        raise TokenTooNarrow(permission=permission.value, scopes=", ".join(scopes))
     if not may(person, permission, scope, at):
         could = sorted(str(role.title) for role in roles_with(permission))
         raise NotAllowed(permission=permission.value, roles=", ".join(could))
@@ -247,38 +394,55 @@ def on_platform(person: "Person", permission: Permission, at: datetime) -> bool:
     return may(person, permission, None, at)
 
 
-def organizations_where(
-    person: "Person", permission: Permission, at: datetime
-) -> "QuerySet[Organization]":
+def _could(person: "Person", permission: Permission) -> bool:
+    if not person.is_active or person.pk is None:
+        return False
+    return person.limits is None or person.limits.allow(permission)
+
+
+def organizations_where(person: "Person", permission: Permission, at: datetime) -> "QuerySet[Organization]":
     """The organizations in which the person has the permission by a role there or on the platform."""
     from bursar.structure.models import Organization
 
+    if not _could(person, permission):
+        return Organization.objects.none()
     if on_platform(person, permission, at):
         return Organization.objects.all()
-    held = _held_now(person, at).filter(
-        role__in=roles_with(permission), organization__isnull=False
-    )
+    held = _held_now(person, at).filter(role__in=roles_with(permission), organization__isnull=False)
     return Organization.objects.filter(pk__in=held.values("organization_id"))
 
 
-def projects_where(
-    person: "Person", permission: Permission, at: datetime
-) -> "QuerySet[Project]":
+def projects_where(person: "Person", permission: Permission, at: datetime) -> "QuerySet[Project]":
     """The projects in which the person has the permission, by whatever role and scope."""
     from bursar.structure.models import Project
 
+    if not _could(person, permission):
+        return Project.objects.none()
     if on_platform(person, permission, at):
         return Project.objects.all()
     held = _held_now(person, at).filter(role__in=roles_with(permission))
     direct = held.filter(project__isnull=False)
-    from_above = list(
-        direct.exclude(role=Role.PROJECT_MEMBER).values_list("project_id", flat=True)
-    )
+    from_above = list(direct.exclude(role=Role.PROJECT_MEMBER).values_list("project_id", flat=True))
     where = Q(pk__in=direct.values("project_id")) | Q(
-        organization_id__in=held.filter(organization__isnull=False).values(
-            "organization_id"
-        )
+        organization_id__in=held.filter(organization__isnull=False).values("organization_id")
     )
     if from_above:
         where |= Q(path__overlap=from_above)
     return Project.objects.filter(where)
+
+
+def workspaces_where(person: "Person", permission: Permission, at: datetime) -> "QuerySet[Workspace]":
+    """The workspaces in which the person has the permission, their own personal one included."""
+    from bursar.structure.models import Workspace
+
+    if not _could(person, permission):
+        return Workspace.objects.none()
+    if on_platform(person, permission, at):
+        return Workspace.objects.all()
+    where = Q(project__in=projects_where(person, permission, at)) | Q(
+        organization__in=organizations_where(person, permission, at)
+    )
+    own = person.limits is None or person.limits.organization_id is None
+    if own and permission in PERSONAL_PERMISSIONS:
+        where |= Q(person=person)
+    return Workspace.objects.filter(where)

@@ -31,9 +31,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200, verbose_name="name")),
                 (
                     "slug",
-                    models.SlugField(
-                        max_length=40, unique=True, verbose_name="short name"
-                    ),
+                    models.SlugField(max_length=40, unique=True, verbose_name="short name"),
                 ),
                 (
                     "country",
@@ -46,21 +44,15 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "vat_number",
-                    models.CharField(
-                        blank=True, max_length=32, verbose_name="VAT number"
-                    ),
+                    models.CharField(blank=True, max_length=32, verbose_name="VAT number"),
                 ),
                 (
                     "currency",
-                    models.CharField(
-                        default="EUR", max_length=3, verbose_name="currency"
-                    ),
+                    models.CharField(default="EUR", max_length=3, verbose_name="currency"),
                 ),
                 (
                     "time_zone",
-                    models.CharField(
-                        default="UTC", max_length=64, verbose_name="time zone"
-                    ),
+                    models.CharField(default="UTC", max_length=64, verbose_name="time zone"),
                 ),
                 ("url", models.URLField(blank=True, verbose_name="web site")),
                 (
@@ -93,9 +85,7 @@ class Migration(migrations.Migration):
                 ("password", models.CharField(max_length=128, verbose_name="password")),
                 (
                     "last_login",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="last login"
-                    ),
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
                 ),
                 (
                     "email",
@@ -108,15 +98,11 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True, verbose_name="active")),
                 (
                     "language",
-                    models.CharField(
-                        default="en", max_length=12, verbose_name="language"
-                    ),
+                    models.CharField(default="en", max_length=12, verbose_name="language"),
                 ),
                 (
                     "time_zone",
-                    models.CharField(
-                        default="UTC", max_length=64, verbose_name="time zone"
-                    ),
+                    models.CharField(default="UTC", max_length=64, verbose_name="time zone"),
                 ),
                 (
                     "created_at",
@@ -220,15 +206,11 @@ class Migration(migrations.Migration):
                 ("slug", models.SlugField(max_length=40, verbose_name="short name")),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=10000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=10000, verbose_name="description"),
                 ),
                 (
                     "field_of_science",
-                    models.CharField(
-                        blank=True, max_length=120, verbose_name="field of science"
-                    ),
+                    models.CharField(blank=True, max_length=120, verbose_name="field of science"),
                 ),
                 ("start", models.DateTimeField(verbose_name="start")),
                 (
@@ -403,15 +385,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "member_until",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="member until"
-                    ),
+                    models.DateTimeField(blank=True, null=True, verbose_name="member until"),
                 ),
                 (
                     "message",
-                    models.TextField(
-                        blank=True, max_length=2000, verbose_name="message"
-                    ),
+                    models.TextField(blank=True, max_length=2000, verbose_name="message"),
                 ),
                 ("token_hash", models.CharField(max_length=64, unique=True)),
                 ("created_at", models.DateTimeField()),
@@ -482,9 +460,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "fingerprint",
-                    models.CharField(
-                        help_text="SHA256:…, as ssh-keygen -l shows it", max_length=80
-                    ),
+                    models.CharField(help_text="SHA256:…, as ssh-keygen -l shows it", max_length=80),
                 ),
                 (
                     "created_at",
@@ -566,9 +542,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="project",
-            index=django.contrib.postgres.indexes.GinIndex(
-                fields=["path"], name="project_path"
-            ),
+            index=django.contrib.postgres.indexes.GinIndex(fields=["path"], name="project_path"),
         ),
         migrations.AddConstraint(
             model_name="project",
@@ -597,9 +571,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="membership",
-            index=models.Index(
-                fields=["organization", "role"], name="membership_organization"
-            ),
+            index=models.Index(fields=["organization", "role"], name="membership_organization"),
         ),
         migrations.AddIndex(
             model_name="membership",
@@ -686,15 +658,9 @@ class Migration(migrations.Migration):
             model_name="invitation",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(
-                        ("accepted_at__isnull", False), ("declined_at__isnull", False)
-                    ),
-                    models.Q(
-                        ("accepted_at__isnull", False), ("revoked_at__isnull", False)
-                    ),
-                    models.Q(
-                        ("declined_at__isnull", False), ("revoked_at__isnull", False)
-                    ),
+                    models.Q(("accepted_at__isnull", False), ("declined_at__isnull", False)),
+                    models.Q(("accepted_at__isnull", False), ("revoked_at__isnull", False)),
+                    models.Q(("declined_at__isnull", False), ("revoked_at__isnull", False)),
                     _connector="OR",
                     _negated=True,
                 ),
@@ -719,9 +685,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="sshkey",
-            constraint=models.UniqueConstraint(
-                fields=("person", "fingerprint"), name="ssh_key_once_per_person"
-            ),
+            constraint=models.UniqueConstraint(fields=("person", "fingerprint"), name="ssh_key_once_per_person"),
         ),
         migrations.AddConstraint(
             model_name="workspace",
