@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
+    "django.forms",
     "csp",
     "procrastinate.contrib.django",
     "allauth",
@@ -70,6 +71,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "bursar.config.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -80,8 +82,15 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "bursar.api.middleware.ApiProblems",
+    "bursar.web.middleware.Htmx",
+    "bursar.web.middleware.At",
+    "bursar.web.middleware.LoginRequired",
     "allauth.account.middleware.AccountMiddleware",
+    "bursar.web.middleware.Refusals",
 ]
+CSRF_FAILURE_VIEW = "bursar.web.errors.csrf_failure"
+FORM_RENDERER = "bursar.web.forms.TablerRenderer"
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -113,6 +122,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "csp.context_processors.nonce",
+                "bursar.web.context.shell",
             ],
         },
     }
@@ -159,9 +169,7 @@ ACCOUNT_UNIQUE_EMAIL = True
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 # ------------------------------------------------------------------------------------------------ mail
-EMAIL_BACKEND = env.read(
-    "BURSAR_MAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"
-)
+globals().update(env.mail(env.read("BURSAR_MAIL_URL")))  # EMAIL_BACKEND, EMAIL_HOST and so on
 DEFAULT_FROM_EMAIL = env.read("BURSAR_MAIL_FROM", "bursar@localhost")
 
 # ------------------------------------------------------------------------------------------------ words, times, files
@@ -176,7 +184,15 @@ STATIC_ROOT = BURSAR_HOME / "static"
 STATICFILES_DIRS = (
     [PACKAGE / "web" / "static"] if (PACKAGE / "web" / "static").exists() else []
 )
-WHITENOISE_USE_FINDERS = True
+# Files are served under names made of their contents, which browsers keep forever; `bursar upgrade` and `serve` put them there.
+PUBLISHED_STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing is uploaded
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if TESTING else PUBLISHED_STATIC_STORAGE
+    },
+}
+WHITENOISE_USE_FINDERS = TESTING
 
 LOGGING = {
     "version": 1,

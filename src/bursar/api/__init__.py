@@ -1,0 +1,1 @@
+"""The typed REST: one call in, one answer out. Everything that decides lives below."""

@@ -1,0 +1,43 @@
+"""The API of version 1, gathered from one router per noun."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+from ninja import NinjaAPI
+
+from bursar import __version__
+from bursar.api.auth import AUTH
+from bursar.api.docs import ServedDocs
+from bursar.api.problems import handle
+
+# Each is `bursar/api/<noun>.py` with a `router`; one that does not exist is left out.
+NOUNS: Final = (
+    "structure",
+    "catalogue",
+    "accounting",
+    "metering",
+    "provisioning",
+    "provider",
+    "delivery",
+    "events",
+)
+
+api = NinjaAPI(
+    title="Bursar",
+    version="1",
+    description=(
+        "The marketplace and the accounting office of shared research computing. "
+        "Times are UTC; quantities are whole ticks of their product category, each with its unit beside it. "
+        "What is refused is answered as application/problem+json."
+    ),
+    urls_namespace="api",
+    auth=AUTH,
+    docs=ServedDocs(),
+    openapi_extra={"info": {"x-bursar-version": __version__, "license": {"name": "Apache-2.0"}}},
+)
+handle(api)
+
+for noun in NOUNS:
+    if find_spec(f"bursar.api.{noun}"):
+        api.add_router("", import_module(f"bursar.api.{noun}").router)

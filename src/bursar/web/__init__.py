@@ -1,0 +1,1 @@
+"""The pages: one call in, one answer out. Everything that decides lives below."""
