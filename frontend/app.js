@@ -8,6 +8,8 @@ window.bootstrap = tabler.bootstrap;
 // and the indicator's style is in app.css.
 htmx.config.includeIndicatorCSS = false;
 
+const $ = (selector, root = document) => root.querySelector(selector);
+
 function cookie(name) {
     const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
     return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
@@ -16,10 +18,72 @@ function cookie(name) {
 document.addEventListener("htmx:config:request", (event) => {
     const request = event.detail.ctx.request;
     if (!["GET", "HEAD"].includes((request.method || "GET").toUpperCase())) {
-        request.headers["X-CSRFToken"] =
-            document.querySelector('meta[name="csrf-token"]')?.content || cookie("csrftoken");
+        request.headers["X-CSRFToken"] = $('meta[name="csrf-token"]')?.content || cookie("csrftoken");
     }
 });
+
+// ---------------------------------------------------------------------------------------------- questions
+// <form data-confirm="Really?">, <button data-confirm="Really?">, hx-confirm="Really?": asked in a dialog of ours, which
+// has the focus, keeps it inside and gives it back; the browser's own window cannot be styled or translated.
+function ask(question, yes) {
+    const dialog = $("#ask");
+    if (!dialog?.showModal) return Promise.resolve(window.confirm(question));
+    $("#ask-question", dialog).textContent = question;
+    const button = $("[value=yes]", dialog);
+    button.textContent = yes || button.dataset.yes;
+    dialog.returnValue = "no";
+    dialog.showModal();
+    return new Promise((resolve) => {
+        dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    });
+}
+
+const confirmed = new WeakSet();
+document.addEventListener("submit", (event) => {
+    const form = event.target;
+    const asking = event.submitter?.dataset.confirm ? event.submitter : form.dataset.confirm ? form : null;
+    if (!asking) return;
+    if (confirmed.delete(form)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const submitter = event.submitter;
+    ask(asking.dataset.confirm, asking.dataset.confirmYes || submitter?.textContent.trim()).then((sure) => {
+        if (!sure) return;
+        confirmed.add(form);
+        form.requestSubmit(submitter?.isConnected ? submitter : undefined);
+    });
+}, true);
+
+document.addEventListener("htmx:confirm", (event) => {
+    const { ctx, issueRequest, dropRequest } = event.detail;
+    event.preventDefault();
+    ask(ctx.confirm).then((sure) => (sure ? issueRequest() : dropRequest()));
+});
+
+// ---------------------------------------------------------------------------------------------- forms
+// A form is sent once, however often its button is pressed.
+document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("data-many")) return;
+    if (form.dataset.sent) {
+        event.preventDefault();
+        return;
+    }
+    form.dataset.sent = "1";
+    const button = event.submitter;
+    // Not at once: a disabled button would not send its own name and value.
+    if (button) setTimeout(() => { button.disabled = true; button.setAttribute("aria-busy", "true"); });
+});
+
+function release() {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    for (const button of document.querySelectorAll("button[aria-busy=true]")) {
+        button.disabled = false;
+        button.removeAttribute("aria-busy");
+    }
+}
+window.addEventListener("pageshow", release); // the browser's back button shows the page as it was left
+document.addEventListener("htmx:finally:request", release);
 
 // <form data-autosubmit>: filters apply as they are chosen; text waits until the typing stops.
 let waiting;
@@ -30,58 +94,94 @@ document.addEventListener("input", (event) => {
     waiting = setTimeout(() => form.requestSubmit(), event.target.matches("input[type=search], input[type=text]") ? 400 : 0);
 });
 
-// <form data-confirm="Really?"> and <button data-confirm="Really?">.
-document.addEventListener("submit", (event) => {
-    const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;
-    if (question && !window.confirm(question)) {
-        event.preventDefault();
-        event.stopImmediatePropagation();
-    }
-}, true);
+// ---------------------------------------------------------------------------------------------- messages
+function place(toast) {
+    if (toast.dataset.placed) return;
+    toast.dataset.placed = "1";
+    if (toast.classList.contains("toast-error") || toast.classList.contains("toast-warning")) return; // stay until read
+    let timer;
+    const leave = () => (timer = setTimeout(() => toast.remove(), 7000));
+    for (const pause of ["mouseenter", "focusin"]) toast.addEventListener(pause, () => clearTimeout(timer));
+    for (const resume of ["mouseleave", "focusout"]) toast.addEventListener(resume, leave);
+    leave();
+}
 
-// A form is sent once, however often its button is pressed.
-document.addEventListener("submit", (event) => {
-    if (event.defaultPrevented || event.target.method === "get" || event.target.hasAttribute("data-many")) return;
-    const button = event.submitter;
-    if (button) setTimeout(() => { button.disabled = true; button.setAttribute("aria-busy", "true"); });
-});
-window.addEventListener("pageshow", () => {
-    for (const button of document.querySelectorAll("[aria-busy=true]")) {
-        button.disabled = false;
-        button.removeAttribute("aria-busy");
-    }
+function say(words, level) {
+    const toasts = $("#toasts");
+    const toast = document.createElement("div");
+    toast.className = `toast show toast-${level}`;
+    toast.dataset.toast = "";
+    if (level === "error") toast.setAttribute("role", "alert");
+    const body = document.createElement("div");
+    body.className = "toast-body d-flex gap-2";
+    const text = document.createElement("span");
+    text.className = "flex-fill";
+    text.textContent = words;
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "btn-close";
+    close.dataset.dismissToast = "";
+    close.setAttribute("aria-label", toasts.dataset.close);
+    body.append(text, close);
+    toast.append(body);
+    toasts.append(toast);
+    place(toast);
+}
+
+document.addEventListener("htmx:error", (event) => {
+    if (event.detail.ctx?.request?.method) say($("#toasts").dataset.failed, "error");
 });
 
-// <button data-copy="text"> or data-copy-from="#id"; the label says that it was done.
+// ---------------------------------------------------------------------------------------------- small clicks
 document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy], [data-copy-from]");
-    if (!button) return;
-    const from = button.dataset.copyFrom && document.querySelector(button.dataset.copyFrom);
-    await navigator.clipboard.writeText(from ? (from.value ?? from.textContent).trim() : button.dataset.copy);
-    const before = button.textContent;
-    button.textContent = button.dataset.copied || "✓";
-    setTimeout(() => (button.textContent = before), 1500);
+    const target = event.target.closest("[data-dismiss-toast], [data-back], [data-copy], [data-copy-from], [data-toggle-rows]");
+    if (!target) return;
+    if ("dismissToast" in target.dataset) {
+        target.closest("[data-toast]")?.remove();
+    } else if ("back" in target.dataset) {
+        if (history.length > 1) history.back();
+        else location.assign("/");
+    } else if ("toggleRows" in target.dataset) {
+        toggleRows(target);
+    } else {
+        // data-copy="text" or data-copy-from="#id"; the label says that it was done.
+        const from = target.dataset.copyFrom && $(target.dataset.copyFrom);
+        await navigator.clipboard.writeText(from ? (from.value ?? from.textContent).trim() : target.dataset.copy);
+        const label = $(".copy-label", target) || target;
+        const before = label.textContent;
+        label.textContent = target.dataset.copied || "✓";
+        setTimeout(() => (label.textContent = before), 1500);
+    }
 });
 
+// A tree in a table: <tr data-row="7" data-parent="3"> with <button data-toggle-rows="7" aria-expanded="true">.
+// A row is shown when all rows above it are open.
+function toggleRows(button) {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    arrangeRows(button.closest("table"));
+}
+
+function arrangeRows(table) {
+    const closed = new Set();
+    for (const row of table.querySelectorAll("tr[data-row]")) {
+        row.hidden = closed.has(row.dataset.parent);
+        const button = $("[data-toggle-rows]", row);
+        if (row.hidden || (button && button.getAttribute("aria-expanded") !== "true")) closed.add(row.dataset.row);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- after each change
 // Values that come from data and become style: CSP forbids style attributes, the object model does not.
-// <div data-width-percent="42">, <span data-color="#123456">
+// <div data-width-percent="42">
 function dress(root) {
     for (const element of root.querySelectorAll("[data-width-percent]")) {
         element.style.width = `${Math.max(0, Math.min(100, Number(element.dataset.widthPercent)))}%`;
     }
-    // <time datetime="..." data-local>: the reader's own time zone, the exact UTC instant stays in the attribute.
-    for (const element of root.querySelectorAll("time[data-local]")) {
-        const moment = new Date(element.dateTime);
-        if (Number.isNaN(moment.valueOf())) continue;
-        element.title ||= element.dateTime;
-        element.textContent = new Intl.DateTimeFormat(document.documentElement.lang || undefined, {
-            dateStyle: "medium",
-            ...(element.dataset.local === "date" ? {} : { timeStyle: "short" }),
-        }).format(moment);
-    }
-    for (const element of root.querySelectorAll('[data-bs-toggle="tooltip"]')) {
-        tabler.Tooltip.getOrCreateInstance(element);
-    }
+    for (const element of root.querySelectorAll('[data-bs-toggle="tooltip"]')) tabler.Tooltip.getOrCreateInstance(element);
+    for (const table of root.querySelectorAll("table[data-tree]")) arrangeRows(table);
+    root.querySelectorAll("[data-toast]").forEach(place);
+    $("[data-focus]", root)?.focus();
 }
 
 function ready(act) {
@@ -89,4 +189,4 @@ function ready(act) {
     else act();
 }
 ready(() => dress(document));
-document.addEventListener("htmx:after:process", (event) => dress(event.target.querySelectorAll ? event.target : document));
+document.addEventListener("htmx:after:swap", () => dress(document));
