@@ -70,11 +70,14 @@ class ComponentQuota:
 
     available    measured units of the component (for SLURM's cpu: core-seconds), >= 0; None = nothing limits it
     locked       nothing new may start
+    reported     measured units of this resource's component posted to the ledger so far, read together with `available`:
+                 what the backend counted beyond it must not be granted a second time. None = not told
     """
 
     component: str
     available: int | None
     locked: bool
+    reported: int | None = None
 
 
 # ---------------------------------------------------------------------------------------------------- what it answers
@@ -196,7 +199,9 @@ class Health:
 class BackendSettings(BaseModel):
     """Base of a plugin's settings model. Secrets are `SecretStr`; `title` and `description` of a field are shown on the page."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, validate_default=True, hide_input_in_errors=True
+    )
 
 
 class Billing(StrEnum):
@@ -233,7 +238,7 @@ class ComponentSpec:
 
 @dataclass(frozen=True, slots=True)
 class OfferingDefaults:
-    """What a new offering on one configured backend starts with: its components and its order form (JSON Schema subset)."""
+    """What a new offering on one configured backend starts with: components and order form (JSON Schema subset)."""
 
     components: Sequence[ComponentSpec]
     order_form: Mapping[str, Any]
