@@ -4,6 +4,7 @@ from bursar.engine.ledger.book import Book, Charged, Rules
 from bursar.engine.ledger.change import Change, Kind
 from bursar.engine.ledger.due import advance
 from bursar.engine.ledger.errors import LedgerRefusal, NegativeUsage
+from bursar.engine.ledger.hours import Moved, by_hour
 from bursar.engine.ledger.locks import binding, lock_states, over, relock
 from bursar.engine.ledger.operations import allocate, change, revoke, transfer, write_off
 from bursar.engine.ledger.posting import epochs, post, settle
@@ -15,6 +16,7 @@ __all__ = [
     "Charged",
     "Kind",
     "LedgerRefusal",
+    "Moved",
     "NegativeUsage",
     "Rules",
     "advance",
@@ -23,6 +25,7 @@ __all__ = [
     "available_everywhere",
     "binding",
     "broken_laws",
+    "by_hour",
     "change",
     "epochs",
     "lock_states",

@@ -31,7 +31,10 @@ def advance(book: Book, at: int) -> list[Change]:
 def next_due(book: Book) -> int | None:
     """The next instant after the book's present at which an open allocation starts, ends or closes."""
     open_rows = ~book.closed
-    candidates = [column[open_rows & (column > book.now)] for column in (book.start, book.end, book.closes())]
+    closes = book.closes()
+    if (open_rows & (closes <= book.now)).any():  # overdue only where the category's grace was shortened
+        return book.now
+    candidates = [column[open_rows & (column > book.now)] for column in (book.start, book.end, closes)]
     earliest = [int(column.min()) for column in candidates if len(column)]
     return min(earliest, default=None)
 

@@ -1,5 +1,7 @@
 """What can be read from a book without changing it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from bursar.engine.ledger.book import MAX, ROOT, Book, Ints
@@ -13,18 +15,20 @@ def available(book: Book, wallet: int, at: int | None = None) -> int:
     at   an instant of use; None = the book's present
     """
     plan = drawing(book, book.now if at is None else at)
-    if plan.tree:
-        return _up_the_tree(book, plan, wallet)
-    return Walk(book).carry(plan, wallet, None)
+    return _up_the_tree(book, plan, wallet) if plan.tree else Walk(book).measure(plan, wallet)
 
 
-def available_everywhere(book: Book) -> list[int]:
-    """`available` of every wallet in the book's present."""
+def available_everywhere(book: Book, wallets: Iterable[int] | None = None) -> list[int]:
+    """`available` of each of these wallets (None: of every one) in the book's present."""
     plan = drawing(book, book.now)
+    rows = range(len(book.used)) if wallets is None else list(wallets)
     if plan.tree and plan.widest <= 1:
-        everywhere: list[int] = _down_the_tree(book, plan).tolist()
+        everywhere: list[int] = _down_the_tree(book, plan)[np.array(rows, dtype=np.int64)].tolist()
         return everywhere
-    return [available(book, wallet) for wallet in range(len(book.used))]
+    if plan.tree:
+        return [_up_the_tree(book, plan, wallet) for wallet in rows]
+    walk = Walk(book)
+    return [walk.measure(plan, wallet) for wallet in rows]
 
 
 def broken_laws(book: Book) -> list[str]:

@@ -61,6 +61,16 @@ class Walk:
             left = self._by_rerouting(plan, wallet, left, flow)
         return sum(moved for row, moved in flow.items() if self._source[row] == ROOT)
 
+    def measure(self, plan: Plan, wallet: int) -> int:
+        """How much could be carried from a wallet to the roots, without carrying it."""
+        kept = self.drawn
+        self.drawn = kept.copy()
+        result = self.carry(plan, wallet, None)
+        self.drawn = kept
+        if result:
+            self._forget()
+        return result
+
     def release(self, plan: Plan, wallet: int, amount: int) -> None:
         """Give back: what stands uncovered, what was written off, then what is drawn, and so on at each source."""
         self._forget()

@@ -1,0 +1,1 @@
+"""Wallets, allocations and the journal: who has how much left of a product category."""

@@ -1,0 +1,77 @@
+"""What providers reported, who said it first, and where each level stands."""
+
+from django.db import models
+
+from bursar.accounting.models import Wallet
+from bursar.catalogue.models import ProductCategory
+
+
+class ReportIdentity(models.Model):
+    """A report's name and the hash of its content, for ever: neither in parts by time nor archived."""
+
+    pk = models.CompositePrimaryKey("category_id", "report_id")
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="+")
+    report_id = models.CharField(max_length=200)
+    content_hash = models.BinaryField()
+    recorded_at = models.DateTimeField(help_text="in which part the report itself lies")
+
+    class Meta:
+        db_table = "report_identity"
+
+    def __str__(self) -> str:
+        return f"{self.category_id} {self.report_id}"
+
+
+class UsageReport(models.Model):
+    """A report as it came. Only ever added to; the table is in parts by month of recording."""
+
+    pk = models.CompositePrimaryKey("category_id", "recorded_at", "id")
+    id = models.BigIntegerField(editable=False, help_text="from a sequence")
+    category_id = models.BigIntegerField()
+    report_id = models.CharField(max_length=200)
+    operation_id = models.BigIntegerField(help_text="the posting operation")
+    wallet_id = models.BigIntegerField()
+    resource_id = models.BigIntegerField(null=True)
+    person_id = models.BigIntegerField(null=True)
+    is_absolute = models.BooleanField()
+    scope = models.CharField(max_length=200, default="")
+    corrects = models.CharField(max_length=200, default="", help_text="the report whose amount this one replaces")
+    amount_ticks = models.BigIntegerField(help_text="as reported: a difference or a level")
+    posted_ticks = models.BigIntegerField(help_text="by how much the wallet's usage changed")
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    used_at = models.DateTimeField(help_text="the instant that it was charged at")
+    user = models.CharField(max_length=200, default="", db_column="user_name")
+    job = models.CharField(max_length=200, default="")
+    labels = models.JSONField(default=dict)
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_report"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.report_id} {self.amount_ticks}"
+
+
+class ScopeLevel(models.Model):
+    """Where the level of a scope stands: the sum of what was posted to it, and the report that set it last.
+
+    The scope "" is the whole wallet: its level is the wallet's usage, so only the last report is kept here.
+    """
+
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="+")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="levels")
+    scope = models.CharField(max_length=200, blank=True)
+    level_ticks = models.BigIntegerField(default=0)
+    set_until = models.DateTimeField(null=True, help_text="period end of the absolute report that is the level")
+    set_by = models.CharField(max_length=200, default="", help_text="and its report id")
+
+    class Meta:
+        db_table = "scope_level"
+        constraints = [
+            models.UniqueConstraint(fields=["category", "wallet", "scope"], name="scope_level_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.scope} {self.level_ticks}"
