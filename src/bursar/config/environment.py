@@ -1,20 +1,39 @@
-"""Reads the settings of an installation: environment variables first, then the file named by BURSAR_CONFIG (TOML)."""
+"""Reads the settings of an installation: environment variables first, then one file (TOML).
+
+The file is the one that BURSAR_CONFIG names, else bursar.toml in the installation's folder.
+"""
 
 import os
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 def _file() -> dict[str, Any]:
-    path = os.environ.get("BURSAR_CONFIG")
-    if not path:
+    stated = os.environ.get("BURSAR_CONFIG")
+    if stated:
+        with Path(stated).open("rb") as handle:
+            return tomllib.load(handle)
+    if "pytest" in sys.modules:  # tests state what they need; an installation of this machine is none of it
         return {}
-    with open(path, "rb") as handle:
-        return tomllib.load(handle)
+    from bursar.config.home import home
+
+    try:
+        with (home() / "bursar.toml").open("rb") as handle:
+            return tomllib.load(handle)
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return {}
 
 
-_FROM_FILE = _file()
+_FROM_FILE: dict[str, Any] = {}
+
+
+def reload() -> None:
+    """Read the file again: when the folder in which it lies became known, or `bursar init` wrote it."""
+    _FROM_FILE.clear()
+    _FROM_FILE.update(_file())
 
 
 def read(name: str, default: str = "") -> str:
@@ -23,6 +42,12 @@ def read(name: str, default: str = "") -> str:
         return os.environ[name]
     key = name.removeprefix("BURSAR_").lower()
     return str(_FROM_FILE.get(key, default))
+
+
+def table(key: str) -> list[dict[str, Any]]:
+    """The tables [[key]] of the file; none when there are none. The environment has no form for them."""
+    found = _FROM_FILE.get(key, [])
+    return found if isinstance(found, list) else []
 
 
 def flag(name: str, default: bool = False) -> bool:
@@ -47,3 +72,34 @@ def database(url: str) -> dict[str, Any]:
         "PORT": str(options.pop("port", None) or parts.port or ""),
         "OPTIONS": options,
     }
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's mail settings of a URL: smtp://, smtp+starttls:// or smtps://user:password@host:port, file:///folder, console:
+
+    raises   ValueError when it is none of them
+    """
+    parts = urlsplit(url)
+    if parts.scheme in {"", "console"}:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    if parts.scheme == "file":
+        return {
+            "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "EMAIL_FILE_PATH": unquote(parts.path),
+        }
+    ports = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+    if parts.scheme not in ports or not parts.hostname:
+        raise ValueError("BURSAR_MAIL_URL must begin with smtp://, smtp+starttls://, smtps://, file:// or console:")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+starttls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_TIMEOUT": 30,
+    }
+
+
+reload()

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from bursar.config import environment
-
 
 def default_home() -> Path:
     """The folder used when BURSAR_HOME is not set.
@@ -18,5 +16,5 @@ def default_home() -> Path:
 
 def home() -> Path:
     """The installation's folder, absolute; it need not exist yet."""
-    stated = environment.read("BURSAR_HOME")
+    stated = os.environ.get("BURSAR_HOME")
     return Path(stated).expanduser().absolute() if stated else default_home()

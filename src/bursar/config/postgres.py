@@ -1,8 +1,8 @@
 """The database: the one that DATABASE_URL names, or a real PostgreSQL of our own from a wheel.
 
 Only the wheel's programs are used. Its own manager keeps its users in a list on disk, which goes stale when one is
-killed, and as root opens every folder above the data. Here a user of the server holds a shared file lock, which the kernel
-takes back whatever happens to the process; the last one to leave stops the server.
+killed, and as root opens every folder above the data. Here a user of the server holds a shared file lock, which the
+kernel takes back whatever happens to the process; the last one to leave stops the server.
 """
 
 import atexit
@@ -249,7 +249,9 @@ def _make_folders(server: Embedded) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
             found = folder.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), owner.pw_uid if owner else -1}:
-                raise EmbeddedServerFailed(f"{folder} belongs to somebody else; remove it or choose another BURSAR_HOME.")
+                raise EmbeddedServerFailed(
+                    f"{folder} belongs to somebody else; remove it or choose another BURSAR_HOME."
+                )
             folder.chmod(0o700)
         server.log.touch(mode=0o600)
         if owner is not None:
@@ -322,7 +324,9 @@ def _initialize(server: Embedded) -> None:
 def _check_version(server: Embedded) -> None:
     found = (server.data / "PG_VERSION").read_text().strip()
     if found != "18":
-        raise EmbeddedServerFailed(f"{server.data} was made by PostgreSQL {found}; this is 18. Dump it there, load it here.")
+        raise EmbeddedServerFailed(
+            f"{server.data} was made by PostgreSQL {found}; this is 18. Dump it there, load it here."
+        )
 
 
 def _configure(server: Embedded) -> None:

@@ -4,10 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from csp.constants import NONE, NONCE, SELF
+from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from bursar.config import environment as env
+from bursar.config import login
 from bursar.config.home import home
 from bursar.config.keys import load_keys, secret_key
 from bursar.config.postgres import database_url
@@ -24,14 +25,8 @@ BURSAR_KEYS = load_keys(env.read("BURSAR_KEYS"), BURSAR_HOME, testing=TESTING)
 SECRET_KEY = env.read("BURSAR_SECRET_KEY") or secret_key(BURSAR_KEYS)
 
 # ------------------------------------------------------------------------------------------------ where it answers
-BASE_URL = env.read(
-    "BURSAR_BASE_URL", f"http://127.0.0.1:{env.read('PORT', '8000')}"
-).rstrip("/")
-ALLOWED_HOSTS = [
-    h
-    for h in env.read("BURSAR_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
-    if h
-]
+BASE_URL = env.read("BURSAR_BASE_URL", f"http://127.0.0.1:{env.read('PORT', '8000')}").rstrip("/")
+ALLOWED_HOSTS = [h for h in env.read("BURSAR_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",") if h]
 CSRF_TRUSTED_ORIGINS = [o for o in env.read("BURSAR_TRUSTED_ORIGINS").split(",") if o]
 SECURE = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
@@ -150,9 +145,7 @@ CACHES = {
 AUTH_USER_MODEL = "structure.Person"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {
-        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"
-    },
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 12},
@@ -161,11 +154,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-ACCOUNT_UNIQUE_EMAIL = True
+globals().update(login.settings(base_url=BASE_URL, testing=TESTING))  # allauth's, and the identity providers
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 # ------------------------------------------------------------------------------------------------ mail
@@ -181,10 +170,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 STATIC_ROOT = BURSAR_HOME / "static"
-STATICFILES_DIRS = (
-    [PACKAGE / "web" / "static"] if (PACKAGE / "web" / "static").exists() else []
-)
-# Files are served under names made of their contents, which browsers keep forever; `bursar upgrade` and `serve` put them there.
+STATICFILES_DIRS = [PACKAGE / "web" / "static"] if (PACKAGE / "web" / "static").exists() else []
+# Files are served under names made of their contents, which browsers keep forever; `bursar serve` puts them there.
 PUBLISHED_STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing is uploaded
@@ -197,9 +184,7 @@ WHITENOISE_USE_FINDERS = TESTING
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
-    },
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.read("BURSAR_LOG_LEVEL", "INFO")},
 }

@@ -1,0 +1,3 @@
+from bursar.config.cli import main
+
+main()
