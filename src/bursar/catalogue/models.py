@@ -15,15 +15,11 @@ from bursar.structure.models import Organization, Person, Project
 class ServiceProvider(models.Model):
     """An organization that the operator has authorized to sell."""
 
-    organization = models.OneToOneField(
-        Organization, on_delete=models.PROTECT, related_name="provider"
-    )
+    organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="provider")
     description = models.TextField(_("description"), blank=True, max_length=10_000)
     contact_email = models.EmailField(_("contact"), blank=True)
     authorized_at = models.DateTimeField()
-    authorized_by = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    authorized_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -54,17 +50,11 @@ class Charging(models.TextChoices):
 class ProductCategory(models.Model):
     """The unit of account of one provider: "cpu on Thor, in core-hours"."""
 
-    provider = models.ForeignKey(
-        ServiceProvider, on_delete=models.PROTECT, related_name="categories"
-    )
-    name = models.SlugField(
-        _("name"), max_length=60, help_text=_("short and stable; programs use it")
-    )
+    provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="categories")
+    name = models.SlugField(_("name"), max_length=60, help_text=_("short and stable; programs use it"))
     title = models.CharField(_("title"), max_length=120)
     description = models.TextField(_("description"), blank=True, max_length=2000)
-    product_type = models.CharField(
-        _("product type"), max_length=16, choices=ProductType
-    )
+    product_type = models.CharField(_("product type"), max_length=16, choices=ProductType)
     charging = models.CharField(_("charged"), max_length=8, choices=Charging)
     unit_name = models.CharField(
         _("unit"),
@@ -78,29 +68,24 @@ class ProductCategory(models.Model):
     )
     requires_allocation = models.BooleanField(_("requires an allocation"), default=True)
     allows_suballocation = models.BooleanField(_("may be handed on"), default=True)
-    allows_overallocation = models.BooleanField(
-        _("may be promised beyond what there is"), default=True
-    )
-    grace_days = models.PositiveSmallIntegerField(
-        _("days of grace after the end"), default=7
-    )
+    allows_overallocation = models.BooleanField(_("may be promised beyond what there is"), default=True)
+    grace_days = models.PositiveSmallIntegerField(_("days of grace after the end"), default=7)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
+    sealed_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="since when wallets or an offering on the shelf count in it; a trigger keeps the unit from then on",
+    )
 
     class Meta:
         db_table = "product_category"
         verbose_name = _("product category")
         ordering = ["title", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["provider", "name"], name="category_name_once_per_provider"
-            ),
-            models.CheckConstraint(
-                condition=Q(ticks_per_unit__gte=1), name="category_has_whole_ticks"
-            ),
-            models.CheckConstraint(
-                condition=Q(grace_days__lte=366), name="category_grace_within_a_year"
-            ),
+            models.UniqueConstraint(fields=["provider", "name"], name="category_name_once_per_provider"),
+            models.CheckConstraint(condition=Q(ticks_per_unit__gte=1), name="category_has_whole_ticks"),
+            models.CheckConstraint(condition=Q(grace_days__lte=366), name="category_grace_within_a_year"),
         ]
 
     def __str__(self) -> str:
@@ -118,9 +103,7 @@ class ProductCategory(models.Model):
 class Product(models.Model):
     """A concrete slice of a category: "thor-16: 16 cores, 64 GiB"."""
 
-    category = models.ForeignKey(
-        ProductCategory, on_delete=models.PROTECT, related_name="products"
-    )
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="products")
     name = models.SlugField(_("name"), max_length=60)
     title = models.CharField(_("title"), max_length=120)
     description = models.TextField(_("description"), blank=True, max_length=2000)
@@ -142,9 +125,7 @@ class Product(models.Model):
         verbose_name = _("product")
         ordering = ["title", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["category", "name"], name="product_name_once_per_category"
-            ),
+            models.UniqueConstraint(fields=["category", "name"], name="product_name_once_per_category"),
             models.CheckConstraint(
                 condition=Q(ticks_per_charge__gte=0),
                 name="product_costs_nothing_negative",
@@ -158,26 +139,18 @@ class Product(models.Model):
 class OfferingCategory(models.Model):
     """A shelf in the shop; shelves form a tree."""
 
-    parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
-    )
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     title = models.CharField(_("title"), max_length=120)
     slug = models.SlugField(_("short name"), max_length=60, unique=True)
     description = models.TextField(_("description"), blank=True, max_length=2000)
-    icon = models.CharField(
-        _("icon"), max_length=40, blank=True, help_text="a Tabler icon's name"
-    )
+    icon = models.CharField(_("icon"), max_length=40, blank=True, help_text="a Tabler icon's name")
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:
         db_table = "offering_category"
         verbose_name = _("shelf")
         ordering = ["position", "title", "id"]
-        constraints = [
-            models.CheckConstraint(
-                condition=~Q(parent=F("id")), name="shelf_is_not_its_own_parent"
-            )
-        ]
+        constraints = [models.CheckConstraint(condition=~Q(parent=F("id")), name="shelf_is_not_its_own_parent")]
 
     def __str__(self) -> str:
         return self.title
@@ -186,14 +159,10 @@ class OfferingCategory(models.Model):
 class Backend(models.Model):
     """A configured instance of a plugin: where a provider's offerings are made real."""
 
-    provider = models.ForeignKey(
-        ServiceProvider, on_delete=models.PROTECT, related_name="backends"
-    )
+    provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="backends")
     name = models.CharField(_("name"), max_length=120)
     plugin = models.CharField(_("plugin"), max_length=40, help_text="the plugin's key")
-    settings = models.JSONField(
-        _("settings"), default=dict, help_text="everything that is not secret"
-    )
+    settings = models.JSONField(_("settings"), default=dict, help_text="everything that is not secret")
     secrets = models.BinaryField(
         default=bytes,
         editable=False,
@@ -216,9 +185,10 @@ class Backend(models.Model):
         verbose_name = _("backend")
         ordering = ["name", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["provider", "name"], name="backend_name_once_per_provider"
-            )
+            models.UniqueConstraint(fields=["provider", "name"], name="backend_name_once_per_provider"),
+            models.CheckConstraint(
+                condition=Q(health__in=["unknown", "ok", "warning", "broken"]), name="backend_health_is_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -233,9 +203,7 @@ class Offering(models.Model):
         ORGANIZATIONS = "organizations", _("chosen organizations")
         PROJECTS = "projects", _("chosen projects")
 
-    provider = models.ForeignKey(
-        ServiceProvider, on_delete=models.PROTECT, related_name="offerings"
-    )
+    provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="offerings")
     shelf = models.ForeignKey(
         OfferingCategory,
         null=True,
@@ -245,21 +213,15 @@ class Offering(models.Model):
         verbose_name=_("shelf"),
     )
     name = models.CharField(_("name"), max_length=150)
-    slug = models.SlugField(_("short name"), max_length=60)
+    slug = models.SlugField(_("short name"), max_length=60, help_text=_("in addresses and at the backend"))
     summary = models.CharField(_("summary"), max_length=300, blank=True)
-    description = models.TextField(
-        _("description"), blank=True, max_length=20_000, help_text=_("Markdown")
-    )
-    terms_of_use = models.TextField(
-        _("terms of use"), blank=True, max_length=20_000, help_text=_("Markdown")
-    )
+    description = models.TextField(_("description"), blank=True, max_length=20_000, help_text=_("Markdown"))
+    terms_of_use = models.TextField(_("terms of use"), blank=True, max_length=20_000, help_text=_("Markdown"))
     access_instructions = models.TextField(
         _("access instructions"),
         blank=True,
         max_length=20_000,
-        help_text=_(
-            "Markdown, with {resource_name}, {username}, {backend_id} and what the plugin tells"
-        ),
+        help_text=_("Markdown, with {resource_name}, {username}, {backend_id} and what the plugin tells"),
     )
     backend = models.ForeignKey(
         Backend,
@@ -268,39 +230,47 @@ class Offering(models.Model):
         on_delete=models.PROTECT,
         related_name="offerings",
     )
-    order_form = models.JSONField(
-        _("order form"), default=dict, blank=True, help_text="a JSON Schema subset"
-    )
+    order_form = models.JSONField(_("order form"), default=dict, blank=True, help_text="a JSON Schema subset")
     state = models.CharField(
         max_length=12,
         default=OfferingState.DRAFT,
         choices=[(s.value, s.value) for s in OfferingState],
     )
     paused_reason = models.CharField(max_length=300, blank=True)
-    visibility = models.CharField(
-        _("visible to"), max_length=16, choices=Visibility, blank=True
-    )
+    visibility = models.CharField(_("visible to"), max_length=16, choices=Visibility, blank=True)
     visible_organizations = models.ManyToManyField(
         Organization, blank=True, related_name="+", db_table="offering_organization"
     )
-    visible_projects = models.ManyToManyField(
-        Project, blank=True, related_name="+", db_table="offering_project"
-    )
+    visible_projects = models.ManyToManyField(Project, blank=True, related_name="+", db_table="offering_project")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    activated_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="when it first stood on the shelf; triggers keep what it counts and where it runs from then on",
+    )
 
     class Meta:
         db_table = "offering"
         verbose_name = _("offering")
         ordering = ["name", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["provider", "slug"], name="offering_slug_once_per_provider"
-            ),
+            models.UniqueConstraint(fields=["provider", "slug"], name="offering_slug_once_per_provider"),
             models.CheckConstraint(
                 condition=Q(state__in=[s.value for s in OfferingState]),
                 name="offering_state_is_known",
             ),
+            models.CheckConstraint(
+                condition=~Q(state=OfferingState.ACTIVE)
+                | (
+                    Q(shelf__isnull=False, backend__isnull=False, activated_at__isnull=False)
+                    & ~Q(visibility="")
+                    & ~Q(summary="")
+                    & ~Q(description="")
+                ),
+                name="active_offering_is_complete",
+            ),
         ]
+        indexes = [models.Index(fields=["state", "shelf"], name="offering_on_shelf")]
 
     def __str__(self) -> str:
         return self.name
@@ -323,16 +293,10 @@ class Component(models.Model):
         YEAR = "year", _("per year")
         TOTAL = "total", _("in total")
 
-    offering = models.ForeignKey(
-        Offering, on_delete=models.CASCADE, related_name="components"
-    )
-    key = models.SlugField(
-        _("key"), max_length=40, help_text=_("the plugin's name for it")
-    )
+    offering = models.ForeignKey(Offering, on_delete=models.CASCADE, related_name="components")
+    key = models.SlugField(_("key"), max_length=40, help_text=_("the plugin's name for it"))
     title = models.CharField(_("title"), max_length=120)
-    unit_name = models.CharField(
-        _("unit"), max_length=40, help_text=_("what limits and prices count")
-    )
+    unit_name = models.CharField(_("unit"), max_length=40, help_text=_("what limits and prices count"))
     billing = models.CharField(_("billing"), max_length=10, choices=Billing)
     limit_period = models.CharField(
         _("price of the limit is"),
@@ -370,9 +334,7 @@ class Component(models.Model):
         verbose_name = _("component")
         ordering = ["position", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["offering", "key"], name="component_key_once_per_offering"
-            ),
+            models.UniqueConstraint(fields=["offering", "key"], name="component_key_once_per_offering"),
             models.CheckConstraint(
                 condition=Q(ticks_per_unit__gte=1, ticks_per_measured__gte=1),
                 name="component_has_whole_ticks",
@@ -382,10 +344,17 @@ class Component(models.Model):
                 name="component_limit_not_negative",
             ),
             models.CheckConstraint(
-                condition=Q(limit_min__isnull=True)
-                | Q(limit_max__isnull=True)
-                | Q(limit_max__gte=F("limit_min")),
+                condition=Q(limit_min__isnull=True) | Q(limit_max__isnull=True) | Q(limit_max__gte=F("limit_min")),
                 name="component_limits_in_order",
+            ),
+            models.CheckConstraint(
+                condition=(Q(limit_default__isnull=True) | Q(limit_default__gte=0))
+                & (Q(limit_default__isnull=True) | Q(limit_min__isnull=True) | Q(limit_default__gte=F("limit_min")))
+                & (Q(limit_default__isnull=True) | Q(limit_max__isnull=True) | Q(limit_default__lte=F("limit_max"))),
+                name="component_default_within_limits",
+            ),
+            models.CheckConstraint(
+                condition=Q(limit_max__isnull=True) | Q(limit_max__gte=0), name="component_limit_max_not_negative"
             ),
         ]
 
@@ -403,14 +372,10 @@ class Plan(models.Model):
         HOUR = "hour", _("hour")
         QUANTITY = "quantity", _("once")
 
-    offering = models.ForeignKey(
-        Offering, on_delete=models.CASCADE, related_name="plans"
-    )
+    offering = models.ForeignKey(Offering, on_delete=models.CASCADE, related_name="plans")
     name = models.CharField(_("name"), max_length=120)
     description = models.TextField(_("description"), blank=True, max_length=2000)
-    unit = models.CharField(
-        _("billed per"), max_length=12, choices=Unit, default=Unit.MONTH
-    )
+    unit = models.CharField(_("billed per"), max_length=12, choices=Unit, default=Unit.MONTH)
     organizations = models.ManyToManyField(
         Organization,
         blank=True,
@@ -418,9 +383,7 @@ class Plan(models.Model):
         db_table="plan_organization",
         help_text=_("nobody chosen = everyone"),
     )
-    resources_max = models.PositiveIntegerField(
-        _("at most so many at once"), null=True, blank=True
-    )
+    resources_max = models.PositiveIntegerField(_("at most so many at once"), null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     position = models.PositiveSmallIntegerField(default=0)
 
@@ -429,9 +392,7 @@ class Plan(models.Model):
         verbose_name = _("plan")
         ordering = ["position", "id"]
         constraints = [
-            models.UniqueConstraint(
-                "offering", Lower("name"), name="plan_name_once_per_offering"
-            ),
+            models.UniqueConstraint("offering", Lower("name"), name="plan_name_once_per_offering"),
         ]
 
     def __str__(self) -> str:
@@ -439,12 +400,15 @@ class Plan(models.Model):
 
 
 class PlanComponent(models.Model):
-    """What a component costs in a plan, and how much of it the plan fixes; prices have versions by `valid_from`."""
+    """What a component costs in a plan, and how much of it the plan fixes, from an instant on.
+
+    Rows are only added. In force at an instant is the row with the latest `valid_from` not after it; of several with
+    the same `valid_from` the one written last. So an invoice can be computed again from what was known when it was
+    issued.
+    """
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="prices")
-    component = models.ForeignKey(
-        Component, on_delete=models.CASCADE, related_name="prices"
-    )
+    component = models.ForeignKey(Component, on_delete=models.CASCADE, related_name="prices")
     amount = models.BigIntegerField(
         _("amount"),
         default=0,
@@ -456,15 +420,10 @@ class PlanComponent(models.Model):
 
     class Meta:
         db_table = "plan_component"
+        indexes = [models.Index(fields=["plan", "component", "-valid_from", "-id"], name="plan_price_in_force")]
         constraints = [
-            models.UniqueConstraint(
-                fields=["plan", "component", "valid_from"],
-                name="plan_price_once_per_start",
-            ),
-            models.CheckConstraint(
-                condition=Q(price__gte=0, amount__gte=0), name="plan_price_not_negative"
-            ),
+            models.CheckConstraint(condition=Q(price__gte=0, amount__gte=0), name="plan_price_not_negative"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.plan} {self.component} {self.price}"
+        return f"{self.plan_id} {self.component_id} {self.price}"
