@@ -95,9 +95,8 @@ VM_FORM: Final = {
             "type": "string",
             "title": N_("SSH key"),
             "description": N_("The public key that may sign in, in one line, as in authorized_keys."),
-            "pattern": "^((ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( .*)?)?$",
+            "format": "ssh-public-key",
             "maxLength": 4096,
-            "default": "",
         },
     },
 }
