@@ -103,6 +103,9 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
     field = refusal.facts.get("field")
     if field:
         errors.append({"location": f"body.{field}", "message": detail, "code": refusal.code})
+    by_field = refusal.facts.get("errors")
+    if isinstance(by_field, Mapping):
+        errors += [{"location": f"body.{name}", "message": text, "code": refusal.code} for name, text in by_field.items()]
     return problem(request, status(refusal), refusal.code, detail, errors=errors, facts=refusal.facts)
 
 

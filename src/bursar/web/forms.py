@@ -1,6 +1,6 @@
 """How forms look and speak: Tabler's markup, errors tied to their fields, refusals beside what caused them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -119,6 +119,12 @@ def refusals_in(form: forms.BaseForm, fields: dict[str, str] | None = None) -> I
     try:
         yield
     except DomainError as refusal:
+        by_field = refusal.facts.get("errors")
+        if isinstance(by_field, Mapping) and by_field:
+            for name, text in by_field.items():
+                known = name in form.fields
+                form.add_error(name if known else None, text if known else f"{name}: {text}")
+            return
         said = words(refusal, gettext)
         field = (fields or {}).get(refusal.code) or refusal.facts.get("field")
         form.add_error(field if field in form.fields else None, forms.ValidationError(said, code=refusal.code))
