@@ -1,0 +1,16 @@
+"""The jobs of delivery; each may run twice."""
+
+from typing import Any
+
+from procrastinate import RetryStrategy
+from procrastinate.contrib.django import app
+
+from bursar.delivery import services
+from bursar.kernel import clock
+from bursar.structure.mail import MAIL_TASK
+
+
+# Again after 3, 9, 27… seconds: a mail server may be away for about nine hours.
+@app.task(name=MAIL_TASK, queue="mail", retry=RetryStrategy(max_attempts=10, exponential_wait=3))
+def send_mail(key: str, kind: str, to_person_id: int | None, to_email: str, facts: dict[str, Any]) -> None:
+    services.send_mail(key=key, kind=kind, to_person_id=to_person_id, to_email=to_email, facts=facts, at=clock.now())
