@@ -90,8 +90,8 @@ class Allocation(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["category", "start"], condition=Q(closed_at__isnull=True), name="allocation_starts"),
-            models.Index(fields=["category", "end"], condition=Q(closed_at__isnull=True), name="allocation_ends"),
+            models.Index(fields=["category", "start"], name="allocation_starts"),
+            models.Index(fields=["category", "end"], name="allocation_ends"),
             models.Index(fields=["wallet", "category"], name="allocation_into"),
             models.Index(fields=["source", "category"], name="allocation_out_of"),
         ]

@@ -6,141 +6,239 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('catalogue', '0003_kept'),
-        ('structure', '0002_one_role_per_project'),
+        ("catalogue", "0003_kept"),
+        ("structure", "0002_one_role_per_project"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Posting',
+            name="Posting",
             fields=[
-                ('pk', models.CompositePrimaryKey('category_id', 'recorded_at', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.BigIntegerField(editable=False, help_text='from a sequence: the order of recording in a category')),
-                ('category_id', models.BigIntegerField()),
-                ('operation_id', models.BigIntegerField()),
-                ('kind', models.CharField(max_length=12)),
-                ('wallet_id', models.BigIntegerField()),
-                ('allocation_id', models.BigIntegerField(null=True)),
-                ('used_ticks', models.BigIntegerField(default=0)),
-                ('uncovered_ticks', models.BigIntegerField(default=0)),
-                ('written_off_ticks', models.BigIntegerField(default=0)),
-                ('drawn_ticks', models.BigIntegerField(default=0)),
-                ('quota_ticks', models.BigIntegerField(default=0)),
-                ('start', models.DateTimeField(help_text='the window from now on, where it was set', null=True)),
-                ('end', models.DateTimeField(null=True)),
-                ('turned', models.CharField(default='', help_text='opened or closed', max_length=6)),
-                ('effective_at', models.DateTimeField(help_text='usage: the hour it belongs to')),
-                ('recorded_at', models.DateTimeField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "category_id",
+                        "recorded_at",
+                        "id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        editable=False, help_text="from a sequence: the order of recording in a category"
+                    ),
+                ),
+                ("category_id", models.BigIntegerField()),
+                ("operation_id", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=12)),
+                ("wallet_id", models.BigIntegerField()),
+                ("allocation_id", models.BigIntegerField(null=True)),
+                ("used_ticks", models.BigIntegerField(default=0)),
+                ("uncovered_ticks", models.BigIntegerField(default=0)),
+                ("written_off_ticks", models.BigIntegerField(default=0)),
+                ("drawn_ticks", models.BigIntegerField(default=0)),
+                ("quota_ticks", models.BigIntegerField(default=0)),
+                ("start", models.DateTimeField(help_text="the window from now on, where it was set", null=True)),
+                ("end", models.DateTimeField(null=True)),
+                ("turned", models.CharField(default="", help_text="opened or closed", max_length=6)),
+                ("effective_at", models.DateTimeField(help_text="usage: the hour it belongs to")),
+                ("recorded_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'posting',
-                'managed': False,
+                "db_table": "posting",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Clock',
+            name="Clock",
             fields=[
-                ('category', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='catalogue.productcategory')),
-                ('applied_until', models.DateTimeField()),
+                (
+                    "category",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="catalogue.productcategory",
+                    ),
+                ),
+                ("applied_until", models.DateTimeField()),
             ],
             options={
-                'db_table': 'ledger_clock',
+                "db_table": "ledger_clock",
             },
         ),
         migrations.CreateModel(
-            name='Operation',
+            name="Operation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('category_id', models.BigIntegerField()),
-                ('kind', models.CharField(help_text='usage, due, allocate, change, revoke, transfer, write_off', max_length=12)),
-                ('actor_id', models.BigIntegerField(help_text='the person; empty = the system', null=True)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('effective_at', models.DateTimeField()),
-                ('recorded_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("category_id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        help_text="usage, due, allocate, change, revoke, transfer, write_off", max_length=12
+                    ),
+                ),
+                ("actor_id", models.BigIntegerField(help_text="the person; empty = the system", null=True)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("effective_at", models.DateTimeField()),
+                ("recorded_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'ledger_operation',
-                'indexes': [models.Index(fields=['category_id', '-id'], name='operation_category')],
+                "db_table": "ledger_operation",
+                "indexes": [models.Index(fields=["category_id", "-id"], name="operation_category")],
             },
         ),
         migrations.CreateModel(
-            name='Wallet',
+            name="Wallet",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('used_ticks', models.BigIntegerField(default=0)),
-                ('uncovered_ticks', models.BigIntegerField(default=0)),
-                ('written_off_ticks', models.BigIntegerField(default=0)),
-                ('locked', models.BooleanField(default=True, help_text="as of the category's clock")),
-                ('made_at', models.DateTimeField()),
-                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='wallets', to='catalogue.productcategory')),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='wallets', to='structure.workspace')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("used_ticks", models.BigIntegerField(default=0)),
+                ("uncovered_ticks", models.BigIntegerField(default=0)),
+                ("written_off_ticks", models.BigIntegerField(default=0)),
+                ("locked", models.BooleanField(default=True, help_text="as of the category's clock")),
+                ("made_at", models.DateTimeField()),
+                (
+                    "category",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="wallets",
+                        to="catalogue.productcategory",
+                    ),
+                ),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="wallets", to="structure.workspace"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'wallet',
-                'db_table': 'wallet',
+                "verbose_name": "wallet",
+                "db_table": "wallet",
             },
         ),
         migrations.CreateModel(
-            name='Allocation',
+            name="Allocation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quota_ticks', models.BigIntegerField(verbose_name='quota')),
-                ('drawn_ticks', models.BigIntegerField(default=0)),
-                ('start', models.DateTimeField(verbose_name='start')),
-                ('end', models.DateTimeField(verbose_name='end')),
-                ('priority', models.SmallIntegerField(default=0, help_text='lower numbers are used first', verbose_name='priority')),
-                ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
-                ('closed_at', models.DateTimeField(help_text='drawn is frozen from then on (over time), or nothing (a level)', null=True)),
-                ('made_at', models.DateTimeField()),
-                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='allocations', to='catalogue.productcategory')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('source', models.ForeignKey(help_text='empty = a root allocation, from the provider', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='out_of', to='accounting.wallet')),
-                ('wallet', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='into', to='accounting.wallet')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("quota_ticks", models.BigIntegerField(verbose_name="quota")),
+                ("drawn_ticks", models.BigIntegerField(default=0)),
+                ("start", models.DateTimeField(verbose_name="start")),
+                ("end", models.DateTimeField(verbose_name="end")),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        default=0, help_text="lower numbers are used first", verbose_name="priority"
+                    ),
+                ),
+                ("note", models.CharField(blank=True, max_length=500, verbose_name="note")),
+                (
+                    "closed_at",
+                    models.DateTimeField(
+                        help_text="drawn is frozen from then on (over time), or nothing (a level)", null=True
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                (
+                    "category",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="allocations",
+                        to="catalogue.productcategory",
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "source",
+                    models.ForeignKey(
+                        help_text="empty = a root allocation, from the provider",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="out_of",
+                        to="accounting.wallet",
+                    ),
+                ),
+                (
+                    "wallet",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="into", to="accounting.wallet"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'allocation',
-                'db_table': 'allocation',
+                "verbose_name": "allocation",
+                "db_table": "allocation",
             },
         ),
         migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.UniqueConstraint(fields=('category', 'workspace'), name='wallet_once_per_workspace'),
+            model_name="wallet",
+            constraint=models.UniqueConstraint(fields=("category", "workspace"), name="wallet_once_per_workspace"),
         ),
         migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('uncovered_ticks__gte', 0), ('used_ticks__gte', 0), ('written_off_ticks__gte', 0)), name='wallet_holds_nothing_negative'),
+            model_name="wallet",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("uncovered_ticks__gte", 0), ("used_ticks__gte", 0), ("written_off_ticks__gte", 0)),
+                name="wallet_holds_nothing_negative",
+            ),
         ),
         migrations.AddIndex(
-            model_name='allocation',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['category', 'start'], name='allocation_starts'),
+            model_name="allocation",
+            index=models.Index(fields=["category", "start"], name="allocation_starts"),
         ),
         migrations.AddIndex(
-            model_name='allocation',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['category', 'end'], name='allocation_ends'),
+            model_name="allocation",
+            index=models.Index(fields=["category", "end"], name="allocation_ends"),
         ),
         migrations.AddIndex(
-            model_name='allocation',
-            index=models.Index(fields=['wallet', 'category'], name='allocation_into'),
+            model_name="allocation",
+            index=models.Index(fields=["wallet", "category"], name="allocation_into"),
         ),
         migrations.AddIndex(
-            model_name='allocation',
-            index=models.Index(fields=['source', 'category'], name='allocation_out_of'),
+            model_name="allocation",
+            index=models.Index(fields=["source", "category"], name="allocation_out_of"),
         ),
         migrations.AddConstraint(
-            model_name='allocation',
-            constraint=models.CheckConstraint(condition=models.Q(('drawn_ticks__gte', 0), ('drawn_ticks__lte', models.F('quota_ticks'))), name='allocation_draws_within_quota'),
+            model_name="allocation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("drawn_ticks__gte", 0), ("drawn_ticks__lte", models.F("quota_ticks"))),
+                name="allocation_draws_within_quota",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='allocation',
-            constraint=models.CheckConstraint(condition=models.Q(('end__gt', models.F('start')), models.Q(('closed_at__isnull', False), ('end', models.F('start'))), _connector='OR'), name='allocation_ends_after_start'),
+            model_name="allocation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("end__gt", models.F("start")),
+                    models.Q(("closed_at__isnull", False), ("end", models.F("start"))),
+                    _connector="OR",
+                ),
+                name="allocation_ends_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='allocation',
-            constraint=models.CheckConstraint(condition=models.Q(('source__isnull', True), models.Q(('source', models.F('wallet')), _negated=True), _connector='OR'), name='allocation_is_not_from_itself'),
+            model_name="allocation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("source__isnull", True), models.Q(("source", models.F("wallet")), _negated=True), _connector="OR"
+                ),
+                name="allocation_is_not_from_itself",
+            ),
         ),
     ]

@@ -1,7 +1,8 @@
 """The ledger's arithmetic: who has how much left, for one product category at a time."""
 
+from bursar.engine.ledger import errors
 from bursar.engine.ledger.book import Book, Charged, Rules
-from bursar.engine.ledger.change import Change, Kind
+from bursar.engine.ledger.change import Change, Kind, nothing
 from bursar.engine.ledger.due import advance
 from bursar.engine.ledger.errors import LedgerRefusal, NegativeUsage
 from bursar.engine.ledger.hours import Moved, by_hour
@@ -28,7 +29,9 @@ __all__ = [
     "by_hour",
     "change",
     "epochs",
+    "errors",
     "lock_states",
+    "nothing",
     "over",
     "post",
     "relock",

@@ -54,6 +54,11 @@ class Change:
 _NONE: Ints = np.zeros(0, dtype=np.int64)
 
 
+def nothing(kind: Kind, at: int) -> Change:
+    """A step in which no figure moved."""
+    return Change(kind, at, *(_NONE,) * 9)
+
+
 @contextmanager
 def recorded(book: Book, kind: Kind, at: int, into: list[Change], opened: Ints = _NONE) -> Iterator[None]:
     """Append to `into` what the body changes, if anything; allocations must not be added inside."""

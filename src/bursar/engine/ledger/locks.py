@@ -86,11 +86,13 @@ class Binding:
 
     allocation   row, or None where `wallet` has no open allocation
     uncovered    ticks that stand at `wallet` already, so that much more room is needed before anything is free
+    distance     steps up from the locked wallet to `wallet`
     """
 
     wallet: int
     allocation: int | None
     uncovered: int
+    distance: int
 
 
 def binding(book: Book, wallet: int) -> list[Binding]:
@@ -102,15 +104,15 @@ def binding(book: Book, wallet: int) -> list[Binding]:
         return []
     plan = drawing(book, book.now)
     found: list[Binding] = []
-    seen, queue = {wallet}, [wallet]
+    distance, queue = {wallet: 0}, [wallet]
     for at in queue:
         uncovered = int(book.uncovered[at])
         if not plan.into[at]:
-            found.append(Binding(at, None, uncovered))
+            found.append(Binding(at, None, uncovered, distance[at]))
         for row in plan.into[at]:
             if book.drawn[row] >= book.quota[row]:
-                found.append(Binding(at, row, uncovered))
-            elif (above := int(book.source[row])) not in seen:
-                seen.add(above)
+                found.append(Binding(at, row, uncovered, distance[at]))
+            elif (above := int(book.source[row])) not in distance:
+                distance[above] = distance[at] + 1
                 queue.append(above)
     return found

@@ -1,0 +1,47 @@
+"""What accounting refuses; what the engine refuses is put into the category's unit on the way out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bursar.engine.ledger import LedgerRefusal
+from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.i18n import N_
+from bursar.kernel.quantity import Unit
+
+
+@dataclass(eq=False)
+class WalletOfAnotherCategory(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "wallet_of_another_category"
+    message: ClassVar[str] = N_("The source is a wallet of another product category.")
+    field: str = "source"
+
+
+@dataclass(eq=False)
+class ReasonMissing(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "reason_missing"
+    message: ClassVar[str] = N_("Say why: the reason is kept with what was written off.")
+    field: str = "reason"
+
+
+@dataclass(eq=False)
+class QuantityOutOfRange(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "quantity_out_of_range"
+    message: ClassVar[str] = N_("This amount is more than can be counted.")
+    field: str = "quota"
+
+
+@contextmanager
+def in_units(unit: Unit) -> Iterator[None]:
+    """Let the engine's refusals speak in the category's unit instead of ticks."""
+    try:
+        yield
+    except LedgerRefusal as refusal:
+        if not refusal.quantities:
+            raise
+        words = {name: f"{unit.text(refusal.facts[name])} {unit.name}" for name in refusal.quantities}
+        raise type(refusal)(**{**refusal.facts, **words}) from None

@@ -1,0 +1,370 @@
+"""Verbs that write: give, change, take back and move quota, write off, apply what is due, book usage."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from django.db import transaction
+
+from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant, lock, micros
+from bursar.accounting.errors import QuantityOutOfRange, ReasonMissing, WalletOfAnotherCategory, in_units
+from bursar.accounting.models import Allocation, Clock, Wallet
+from bursar.catalogue.models import ProductCategory
+from bursar.catalogue.services.categories import seal_category
+from bursar.engine import ledger as engine
+from bursar.engine.ledger import Change, Kind, by_hour
+from bursar.engine.ledger.book import ROOT, Ints
+from bursar.kernel.quantity import TICKS_MAX
+from bursar.structure.models import Person, Workspace
+from bursar.structure.roles import Permission, require
+
+
+@transaction.atomic
+def wallet_for(*, workspace_id: int, category_id: int, at: datetime) -> Wallet:
+    """The wallet of a workspace in a category, made on first need."""
+    wallet_ids_for(category_id=category_id, workspace_ids=[workspace_id], at=at)
+    return Wallet.objects.select_related("category__provider", "workspace").get(
+        category_id=category_id, workspace_id=workspace_id
+    )
+
+
+def wallet_ids_for(*, category_id: int, workspace_ids: Iterable[int], at: datetime) -> dict[int, int]:
+    """Wallet ids by workspace id, made where they are missing; in the caller's transaction."""
+    wanted = set(workspace_ids)
+    known = dict(
+        Wallet.objects.filter(category_id=category_id, workspace_id__in=wanted).values_list("workspace_id", "id")
+    )
+    missing = sorted(wanted - known.keys())
+    if not missing:
+        return known
+    locked = ProductCategory.objects.values_list("requires_allocation", flat=True).get(pk=category_id)
+    seal_category(category_id=category_id, at=at)
+    Wallet.objects.bulk_create(
+        [Wallet(category_id=category_id, workspace_id=key, locked=locked, made_at=at) for key in missing],
+        ignore_conflicts=True,
+        batch_size=1000,
+    )
+    made = Wallet.objects.filter(category_id=category_id, workspace_id__in=missing)
+    return known | dict(made.values_list("workspace_id", "id"))
+
+
+@transaction.atomic
+def allocate(
+    *,
+    workspace: Workspace,
+    category: ProductCategory,
+    source: Wallet | None,
+    quota_ticks: int,
+    start: datetime,
+    end: datetime,
+    priority: int = 0,
+    note: str = "",
+    by: Person | None,
+    at: datetime,
+) -> Allocation:
+    """Give a workspace the right to draw from a source wallet, or from the provider (None).
+
+    raises   NotAllowed; WalletOfAnotherCategory; QuantityOutOfRange; and what the engine refuses: AllocationsNotUsed,
+             SuballocationNotAllowed, EndNotAfterStart, EndInThePast, NegativeQuota, SourceBelowRecipient, Overallocated
+    """
+    _require_source(by, category, source, at)
+    if source is not None and source.category_id != category.pk:
+        raise WalletOfAnotherCategory
+    _check_range(quota_ticks)
+    if not category.requires_allocation:
+        raise engine.errors.AllocationsNotUsed
+    wallet_id = wallet_ids_for(category_id=category.pk, workspace_ids=[workspace.pk], at=at)[workspace.pk]
+    ledger = _open(category, [wallet_id, *([source.pk] if source else [])], by, at)
+    loaded = ledger.loaded
+    with in_units(category.unit):
+        row, changes = engine.allocate(
+            ledger.book,
+            wallet=loaded.row_of_wallet[wallet_id],
+            source=ROOT if source is None else loaded.row_of_wallet[source.pk],
+            quota=quota_ticks,
+            start=micros(start),
+            end=micros(end),
+            priority=priority,
+        )
+    allocation = Allocation.objects.create(
+        category=category,
+        wallet_id=wallet_id,
+        source=source,
+        quota_ticks=quota_ticks,
+        drawn_ticks=int(ledger.book.drawn[row]),
+        start=start,
+        end=end,
+        priority=priority,
+        note=note,
+        made_by=by,
+        made_at=ledger.now,
+    )
+    loaded.allocation_ids.append(allocation.pk)
+    _journal(ledger, "allocate", changes, {row: (micros(start), micros(end))}, Kind.ALLOCATE, reason=note)
+    ledger.tell("allocation.created", "allocation", allocation.pk, wallet_id, **_facts(allocation))
+    ledger.finish()
+    return allocation
+
+
+@transaction.atomic
+def change_allocation(
+    *,
+    allocation: Allocation,
+    quota_ticks: int | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    by: Person | None,
+    at: datetime,
+) -> Allocation:
+    """Set quota, start or end of an allocation, as its source's owner.
+
+    raises   NotAllowed; QuantityOutOfRange; and what the engine refuses: AllocationClosed, StartIsFixed,
+             EndNotAfterStart, EndInThePast, NegativeQuota, QuotaBelowDrawn, Overallocated
+    """
+    category = allocation.category
+    _require_source(by, category, allocation.source, at)
+    _check_range(quota_ticks)
+    ledger = _open_for(allocation, by, at)
+    row = _row(ledger, allocation)
+    windows = {row: (_time(start, ledger.book.start[row]), _time(end, ledger.book.end[row]))}
+    with in_units(category.unit):
+        changes = engine.change(
+            ledger.book,
+            row,
+            quota=quota_ticks,
+            start=None if start is None else micros(start),
+            end=None if end is None else micros(end),
+        )
+    _journal(ledger, "change", changes, windows, Kind.CHANGE)
+    return _finish(ledger, allocation, "allocation.changed")
+
+
+@transaction.atomic
+def revoke_allocation(*, allocation: Allocation, by: Person | None, at: datetime) -> Allocation:
+    """Close an allocation now, as its source's owner.
+
+    raises   NotAllowed; AllocationClosed; Overallocated
+    """
+    _require_source(by, allocation.category, allocation.source, at)
+    ledger = _open_for(allocation, by, at)
+    row = _row(ledger, allocation)
+    with in_units(allocation.category.unit):
+        changes = engine.revoke(ledger.book, row)
+    windows = {row: (int(ledger.book.start[row]), int(ledger.book.end[row]))}
+    _journal(ledger, "revoke", changes, windows, Kind.REVOKE)
+    return _finish(ledger, allocation, "allocation.revoked")
+
+
+@transaction.atomic
+def transfer_quota(*, giver: Allocation, taker: Allocation, amount_ticks: int, by: Person | None, at: datetime) -> None:
+    """Move unused quota between two open allocations of one source, in one step.
+
+    raises   NotAllowed; WalletOfAnotherCategory; AmountNotPositive; AllocationClosed; DifferentSources;
+             TransferTooLarge; Overallocated
+    """
+    category = giver.category
+    if taker.category_id != category.pk:
+        raise WalletOfAnotherCategory
+    _require_source(by, category, giver.source, at)
+    _require_source(by, category, taker.source, at)
+    _check_range(amount_ticks)
+    ledger = _open_for(giver, by, at, also=taker)
+    rows = _row(ledger, giver), _row(ledger, taker)
+    with in_units(category.unit):
+        changes = engine.transfer(ledger.book, *rows, amount_ticks)
+    _journal(ledger, "transfer", changes, {}, Kind.TRANSFER)
+    facts = {"to_allocation_id": taker.pk, "amount_ticks": amount_ticks}
+    ledger.tell("quota.transferred", "allocation", giver.pk, giver.wallet_id, **facts)
+    facts = {"from_allocation_id": giver.pk, "amount_ticks": amount_ticks}
+    ledger.tell("quota.transferred", "allocation", taker.pk, taker.wallet_id, **facts)
+    ledger.finish()
+    giver.refresh_from_db()
+    taker.refresh_from_db()
+
+
+@transaction.atomic
+def write_off(*, wallet: Wallet, amount_ticks: int, reason: str, by: Person | None, at: datetime) -> None:
+    """Let uncovered usage of an over-time category stand as written off, as its provider.
+
+    raises   NotAllowed; ReasonMissing; AmountNotPositive; WriteOffNotPossible; WriteOffTooLarge
+    """
+    category = wallet.category
+    require(by, Permission.WRITE_OFF, category.provider.organization, at)
+    if not reason.strip():
+        raise ReasonMissing
+    ledger = _open(category, [wallet.pk], by, at)
+    with in_units(category.unit):
+        changes = engine.write_off(ledger.book, ledger.loaded.row_of_wallet[wallet.pk], amount_ticks)
+    _journal(ledger, "write_off", changes, {}, Kind.WRITE_OFF, reason=reason.strip())
+    ledger.tell("usage.written_off", "wallet", wallet.pk, wallet.pk, amount_ticks=amount_ticks, reason=reason.strip())
+    ledger.finish()
+    wallet.refresh_from_db()
+
+
+@transaction.atomic
+def apply_due(*, category_id: int, at: datetime) -> bool:
+    """Apply the starts, ends and closings of a category that are due; whether there were any."""
+    category = ProductCategory.objects.select_related("provider").get(pk=category_id)
+    before = Clock.objects.filter(category_id=category_id).values_list("applied_until", flat=True).first()
+    ledger = Ledger(category=category, wallet_ids=[], by_id=None, at=at)
+    if before is None or not ledger.loaded.wallet_ids:
+        return False
+    ledger.finish()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a posting left behind: the operation, and the wallets as they stand now with all above them."""
+
+    operation_id: int
+    loaded: Loaded
+    now: datetime
+
+
+def post_usage(
+    *,
+    category: ProductCategory,
+    wallet_ids: Ints,
+    amounts: Ints,
+    used_at: Ints,
+    by: Person | None,
+    at: datetime,
+) -> Posted:
+    """Book differences of usage, in the caller's transaction; all of them or none.
+
+    wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
+    raises                         engine.NegativeUsage, with rows of wallets; engine.Overflow
+    """
+    ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at)
+    loaded, book = ledger.loaded, ledger.book
+    ids = np.array(loaded.wallet_ids, dtype=np.int64)
+    rows = np.searchsorted(ids, wallet_ids)
+    instants = np.minimum(used_at, book.now)
+    bounds = np.zeros(0, dtype=np.int64)
+    if len(instants) and instants.min() != instants.max():
+        bounds = epoch_bounds(category.pk, instant(int(instants.min())), instant(int(instants.max())))
+    changes = engine.post(book, rows, amounts, instants, bounds)
+    operation = ledger.operation("usage")
+    _journal_usage(ledger, operation, changes, rows, amounts, instants, bounds)
+    ledger.finish()
+    return Posted(operation, loaded, ledger.now)
+
+
+def _journal_usage(
+    ledger: Ledger,
+    operation: int,
+    changes: list[Change],
+    rows: Ints,
+    amounts: Ints,
+    instants: Ints,
+    bounds: Ints,
+) -> None:
+    """Usage by the hour it belongs to; what was drawn, given back or stands, assigned to those hours, oldest first."""
+    hours = instants - instants % HOUR
+    epochs = np.searchsorted(bounds, instants, side="right")
+    keys, places = np.unique(np.stack((epochs, rows, hours)), axis=1, return_inverse=True)
+    sums = np.zeros(keys.shape[1], dtype=np.int64)
+    np.add.at(sums, places.reshape(-1), amounts)
+    usage: dict[int, dict[int, list[tuple[int, int]]]] = {}
+    for epoch, row, hour, ticks in zip(*keys.tolist(), sums.tolist(), strict=True):
+        if not ticks:
+            continue
+        kind = Kind.DRAW if ticks > 0 else Kind.RELEASE
+        ledger.move(operation, kind, instant(hour), row, used=ticks)
+        usage.setdefault(epoch, {}).setdefault(row, []).append((hour, ticks))
+    for change in changes:
+        if change.kind not in {Kind.DRAW, Kind.RELEASE}:
+            ledger.journal(operation, change)
+            continue
+        epoch = int(np.searchsorted(bounds, change.at, side="right"))
+        for moved in by_hour(ledger.book, change, usage.get(epoch, {})):
+            ledger.move(
+                operation,
+                change.kind,
+                instant(moved.hour),
+                moved.wallet,
+                moved.allocation,
+                uncovered=moved.uncovered,
+                written_off=moved.written_off,
+                drawn=moved.drawn,
+            )
+
+
+def _require_source(by: Person | None, category: ProductCategory, source: Wallet | None, at: datetime) -> None:
+    if source is None:
+        require(by, Permission.ALLOCATE_ROOT, category.provider.organization, at)
+    else:
+        require(by, Permission.ALLOCATE, source.workspace, at)
+
+
+def _check_range(ticks: int | None) -> None:
+    if ticks is not None and abs(ticks) > TICKS_MAX:
+        raise QuantityOutOfRange
+
+
+def _open(category: ProductCategory, wallet_ids: list[int], by: Person | None, at: datetime) -> Ledger:
+    lock(category.pk)
+    if not category.allows_overallocation:
+        # What these wallets gave out counts then, so those who hold it have to be there too.
+        given = Allocation.objects.filter(category=category, source_id__in=wallet_ids, closed_at=None)
+        wallet_ids = [*wallet_ids, *given.values_list("wallet_id", flat=True)]
+    return Ledger(category=category, wallet_ids=wallet_ids, by_id=by.pk if by else None, at=at)
+
+
+def _open_for(allocation: Allocation, by: Person | None, at: datetime, also: Allocation | None = None) -> Ledger:
+    concerned = [allocation, *([also] if also else [])]
+    ids = [key for one in concerned for key in (one.wallet_id, one.source_id) if key is not None]
+    return _open(allocation.category, ids, by, at)
+
+
+def _row(ledger: Ledger, allocation: Allocation) -> int:
+    row = ledger.loaded.row_of_allocation.get(allocation.pk)
+    if row is None:  # closed, and nothing was drawn through it
+        raise engine.errors.AllocationClosed
+    return row
+
+
+def _time(given: datetime | None, present: np.int64) -> int:
+    return int(present) if given is None else micros(given)
+
+
+def _journal(
+    ledger: Ledger,
+    kind: str,
+    changes: list[Change],
+    windows: Mapping[int, tuple[int, int]],
+    bearer: Kind,
+    *,
+    reason: str = "",
+) -> None:
+    """Write an operation's changes; the windows go with the change of its own kind, even if no figure moved in it."""
+    operation = ledger.operation(kind, reason)
+    if windows and not any(change.kind is bearer for change in changes):
+        changes = [engine.nothing(bearer, ledger.book.now), *changes]
+    for change in changes:
+        ledger.journal(operation, change, dict(windows) if change.kind is bearer else None)
+
+
+def _facts(allocation: Allocation) -> dict[str, object]:
+    return {
+        "source_id": allocation.source_id,
+        "quota_ticks": allocation.quota_ticks,
+        "start": allocation.start.isoformat(),
+        "end": allocation.end.isoformat(),
+    }
+
+
+def _finish(ledger: Ledger, allocation: Allocation, kind: str) -> Allocation:
+    row = ledger.loaded.row_of_allocation[allocation.pk]
+    facts = {
+        "source_id": allocation.source_id,
+        "quota_ticks": int(ledger.book.quota[row]),
+        "start": instant(int(ledger.book.start[row])).isoformat(),
+        "end": instant(int(ledger.book.end[row])).isoformat(),
+    }
+    ledger.tell(kind, "allocation", allocation.pk, allocation.wallet_id, **facts)
+    ledger.finish()
+    allocation.refresh_from_db()
+    return allocation
