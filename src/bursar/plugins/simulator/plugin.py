@@ -214,14 +214,15 @@ class SimulatorPlugin(Plugin):
 
     @_answered
     def enforce_quota(self, resource: DesiredResource, quota: Sequence[ComponentQuota]) -> Outcome:
-        """Only the metered component is set: storage is held by its limit, which `ensure` sets."""
-        for component in quota:
-            if component.component == self._metered:
-                wanted = wire.QuotaWanted(
-                    available=component.available, locked=component.locked, reported=component.reported
-                )
-                return self._set(resource, "quota", wanted)
-        return Done()
+        """Only the metered component is set: storage is held by its limit, which `ensure` sets.
+
+        A metered component that is not named draws on nothing, and so nothing limits it.
+        """
+        wanted = wire.QuotaWanted(available=None, locked=False)
+        for told in quota:
+            if told.component == self._metered:
+                wanted = wire.QuotaWanted(available=told.available, locked=told.locked, reported=told.reported)
+        return self._set(resource, "quota", wanted)
 
     @_answered
     def set_members(self, resource: DesiredResource) -> Outcome:
@@ -278,7 +279,7 @@ class SimulatorPlugin(Plugin):
         if action == "restart":
             self._client.call("POST", f"/v1/accounts/{name}/machine/restart", wire.AccountShown)
         elif action == "submit_job":
-            wanted = wire.JobWanted.model_validate({"account": name, "name": "demo", "cores": 1, "seconds": 60, **form})
+            wanted = wire.JobWanted.model_validate({"name": "demo", "cores": 1, "seconds": 60, **form, "account": name})
             job = self._client.call("POST", "/v1/jobs", wire.JobShown, wanted)
             return Done(backend_id=name, state=dict(resource.state), access={N_("Job"): str(job.id)})
         else:

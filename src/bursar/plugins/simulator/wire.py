@@ -16,6 +16,14 @@ Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[
 Title = Annotated[Text, StringConstraints(min_length=1)]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Username = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+# One public key in one line, without options before it; checked in linear time. "" = nobody signs in by key.
+SshPublicKey = Annotated[
+    str,
+    StringConstraints(
+        max_length=4096,
+        pattern=r"^((ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?)?$",
+    ),
+]
 CoreSeconds = Annotated[int, Field(ge=0, le=CORE_SECONDS_MAX)]
 Microseconds = Annotated[int, Field(ge=0, le=CORE_SECONDS_MAX)]
 
@@ -51,7 +59,7 @@ class AccountWanted(Wire):
 class MachineWanted(Wire):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
     flavor: Literal["sim.small", "sim.medium", "sim.large", "sim.xlarge"]
-    ssh_key: Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    ssh_key: SshPublicKey = ""
 
 
 class MachineShown(Wire):

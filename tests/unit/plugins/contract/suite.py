@@ -384,12 +384,16 @@ class QuotaContract(Contract):
             seen.append(case.plugin.observe(resource).facts)  # type: ignore[attr-defined]
         assert seen[0] == seen[1]
 
-    def test_enforce_quota__unknown_component__changes_nothing(self, case: Case) -> None:
+    def test_enforce_quota__unknown_component_beside_it__changes_nothing(self, case: Case) -> None:
         resource = case.usable()
-        before = case.plugin.observe(resource).facts  # type: ignore[attr-defined]
-        quota = [ComponentQuota("no-such-component", 0, locked=True)]
-        assert isinstance(case.plugin.enforce_quota(resource, quota), Done)  # type: ignore[attr-defined]
-        assert case.plugin.observe(resource).facts == before  # type: ignore[attr-defined]
+        if "pauses" in abilities(type(case.plugin)):
+            case.drive(case.plugin.pause, resource)  # type: ignore[attr-defined]
+        ours = ComponentQuota(case.component, 3600, locked=False)
+        seen = []
+        for quota in ([ours], [ours, ComponentQuota("no-such-component", 0, locked=True)]):
+            assert isinstance(case.plugin.enforce_quota(resource, quota), Done)  # type: ignore[attr-defined]
+            seen.append(case.plugin.observe(resource).facts)  # type: ignore[attr-defined]
+        assert seen[0] == seen[1]
 
     def test_enforce_quota__never_made__is_refused(self, case: Case) -> None:
         quota = [ComponentQuota(case.component, 1, locked=False)]
