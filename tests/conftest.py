@@ -1,6 +1,8 @@
 """What every test stands on: a real PostgreSQL, and times stated rather than read."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,41 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     from bursar.config import postgres
 
     postgres.ensure_running(testing=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Empty the tables after a test with transactions of its own, and put back what the migrations put there.
+
+    Django empties by TRUNCATE, which the append-only tables refuse everybody, and forgets the rows of migrations.
+    """
+    from django.db import connection
+    from django.db.backends.base.operations import BaseDatabaseOperations
+
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        at_first: dict[str, bytes] = {}
+        for table in connection.introspection.table_names(cursor):
+            with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copy:
+                rows = b"".join(bytes(part) for part in copy)
+            if rows and table != "django_migrations":
+                at_first[table] = rows
+
+    flush = BaseDatabaseOperations.execute_sql_flush
+
+    def flush_to_the_first_rows(self: Any, sql_list: list[str]) -> None:
+        flush(self, ["SET LOCAL session_replication_role = replica", *sql_list])
+        emptied = " ".join(sql_list)
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")  # the rows come back in any order
+            for table, rows in at_first.items():
+                if f'"{table}"' in emptied:
+                    with cursor.copy(f'COPY "{table}" FROM STDIN') as copy:
+                        copy.write(rows)
+            cursor.execute("RESET session_replication_role")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", flush_to_the_first_rows)
+        yield
 
 
 @pytest.fixture
