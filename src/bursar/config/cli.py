@@ -168,15 +168,18 @@ def worker(
     import asyncio
 
     from procrastinate.contrib.django import app as jobs
+    from procrastinate.contrib.django.django_connector import DjangoConnector
 
     from bursar.config import installation
 
     if installation.pending_migrations():
         fail("The database is behind this version: run `bursar upgrade` first.")
     installation.close_connections()
+    assert isinstance(jobs.connector, DjangoConnector)
+    connector = jobs.connector.get_worker_connector()
 
     async def work() -> None:
-        with jobs.replace_connector(jobs.connector.get_worker_connector()) as connected:
+        with jobs.replace_connector(connector) as connected:
             async with connected.open_async():
                 await connected.run_worker_async(
                     concurrency=concurrency, wait=not once, listen_notify=not once,

@@ -143,6 +143,7 @@ CACHES = {
 
 # ------------------------------------------------------------------------------------------------ who logs in
 AUTH_USER_MODEL = "structure.Person"
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # the address is unique, whatever its case, by a constraint on Lower(email)
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
