@@ -48,7 +48,7 @@ class Words(HTMLParser):
             if name in SPOKEN and value and LETTERS.search(PROPER.sub("", value)):
                 self.found.append(f'line {self.getpos()[0]}: {name}="{value.strip()}"')
             # Mail programs read no style sheets, so there the attribute is the only way.
-            if (name == "style" and not self.mail) or name.startswith("on") or name.startswith("hx-on"):
+            if (name == "style" and not self.mail) or name.startswith(("on", "hx-on")):
                 self.found.append(f"line {self.getpos()[0]}: {name}= is forbidden by the content security policy")
             if name.startswith("hx-") and (value or "").strip().startswith(("js:", "javascript:")):
                 self.found.append(f"line {self.getpos()[0]}: {name} is evaluated, which the policy forbids")
