@@ -12,12 +12,14 @@ from bursar.catalogue.models import Backend, Component, Offering, Plan
 from bursar.provisioning.lifecycle import OPEN_ORDER_STATES, OrderState, ResourceState
 from bursar.structure.models import Organization, Person, Project, Workspace
 
+RESOURCE_STATES = [(s.value, s.title) for s in ResourceState]
+
 
 class Resource(models.Model):
     """What exists, or is to exist, at a backend.
 
     The wish (`desired_*`) carries a `generation`, counted up by each new wish; `observed_generation` is the last wish
-    that the backend was found to match. `plan` and `limits` are those in force: what the backend was last known to hold.
+    that the backend was found to match. `plan` and `limits` are those in force: what the backend is known to hold.
     """
 
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="resources")
@@ -50,6 +52,7 @@ class Resource(models.Model):
     message = models.CharField(max_length=1000, blank=True, help_text="what the backend last said")
     awaited_work = models.CharField(max_length=1000, blank=True, help_text="what a person at the provider has to do")
     unreachable_since = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True, help_text="the backend is not asked again before")
     attempts = models.PositiveIntegerField(default=0, help_text="times asked for this wish without success")
 
     quota = models.JSONField(null=True, help_text="what the backend was last told may still be drawn")
@@ -124,6 +127,11 @@ class Order(models.Model):
     currency = models.CharField(max_length=3)
     estimate_ticks = models.JSONField(default=dict, help_text="product category id -> ticks it may draw")
 
+    verdicts = models.JSONField(default=dict, help_text="side -> what its policies said when it was placed")
+    awaited_roles = ArrayField(
+        models.CharField(max_length=40), default=list, help_text="whose decision is awaited now; empty = nobody's"
+    )
+    terms_accepted_at = models.DateTimeField(null=True)
     state = models.CharField(
         max_length=16, default=OrderState.PENDING_CONSUMER.value, choices=[(s.value, s.title) for s in OrderState]
     )

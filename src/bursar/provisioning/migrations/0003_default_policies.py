@@ -6,14 +6,27 @@ SELLERS = ["provider_manager", "offering_manager", "organization_owner"]
 
 # What holds where neither organization nor project nor offering says otherwise.
 DEFAULTS = [
-    dict(side="consumer", position=10, condition="personal", outcome="allow"),
-    dict(side="consumer", position=20, condition="role", roles=[*OWNERS, "platform_operator"], outcome="allow"),
-    dict(side="consumer", position=30, condition="role", roles=LEADERS, kinds=["terminate"], outcome="allow"),
-    dict(side="consumer", position=40, condition="role", roles=LEADERS, outcome="ask", approvers=OWNERS),
-    dict(side="consumer", position=50, condition="always", outcome="ask", approvers=[*LEADERS, *OWNERS]),
-    dict(side="provider", position=10, condition="always", kinds=["terminate"], outcome="allow"),
-    dict(side="provider", position=20, condition="role", roles=SELLERS, outcome="allow"),
-    dict(side="provider", position=30, condition="always", outcome="ask", approvers=SELLERS),
+    {"side": "consumer", "position": 10, "condition": "personal", "outcome": "allow"},
+    {
+        "side": "consumer",
+        "position": 20,
+        "condition": "role",
+        "roles": [*OWNERS, "platform_operator"],
+        "outcome": "allow",
+    },
+    {
+        "side": "consumer",
+        "position": 30,
+        "condition": "role",
+        "roles": LEADERS,
+        "kinds": ["terminate"],
+        "outcome": "allow",
+    },
+    {"side": "consumer", "position": 40, "condition": "role", "roles": LEADERS, "outcome": "ask", "approvers": OWNERS},
+    {"side": "consumer", "position": 50, "condition": "always", "outcome": "ask", "approvers": [*LEADERS, *OWNERS]},
+    {"side": "provider", "position": 10, "condition": "always", "kinds": ["terminate"], "outcome": "allow"},
+    {"side": "provider", "position": 20, "condition": "role", "roles": SELLERS, "outcome": "allow"},
+    {"side": "provider", "position": 30, "condition": "always", "outcome": "ask", "approvers": SELLERS},
 ]
 
 

@@ -1,0 +1,72 @@
+"""What a plugin is told of resources: rows become the contract's values. Reads only."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from bursar.plugins.contract import DesiredResource, Member, Ref
+from bursar.provisioning.models import LocalAccount, Resource
+from bursar.provisioning.people import users_of
+from bursar.provisioning.policies import organization_of
+from bursar.structure.models import Person, Project, SshKey
+
+
+def desired_of(resources: Iterable[Resource], *, at: datetime) -> list[DesiredResource]:
+    """The whole wish of each resource, in the order given; a constant number of queries."""
+    resources = list(resources)
+    workspaces = {resource.workspace_id: resource.workspace for resource in resources}
+    users = users_of(workspaces.values(), at)
+    people = {person.pk for members in users.values() for person in members}
+    people |= {w.person_id for w in workspaces.values() if w.person_id is not None}
+    backends = {resource.offering.backend_id for resource in resources}
+    usernames = {
+        (backend, person): name
+        for backend, person, name in LocalAccount.objects.filter(
+            backend_id__in=backends, person_id__in=people
+        ).values_list("backend_id", "person_id", "username")
+    }
+    keys: dict[int, list[str]] = {}
+    for person, key in (
+        SshKey.objects.filter(person_id__in=people).order_by("pk").values_list("person_id", "public_key")
+    ):
+        keys.setdefault(person, []).append(key)
+    above = {pk for w in workspaces.values() if w.project is not None for pk in w.project.path}
+    projects = {
+        pk: Ref(pk, slug, name)
+        for pk, slug, name in Project.objects.filter(pk__in=above).values_list("pk", "slug", "name")
+    }
+
+    def member(person: Person, backend_id: int | None) -> Member:
+        return Member(
+            person_id=person.pk,
+            email=person.email,
+            full_name=person.full_name,
+            username=usernames.get((backend_id, person.pk), "") if backend_id is not None else "",
+            ssh_keys=tuple(keys.get(person.pk, ())),
+        )
+
+    told = []
+    for resource in resources:
+        workspace, backend_id = resource.workspace, resource.offering.backend_id
+        organization = organization_of(workspace)
+        told.append(
+            DesiredResource(
+                id=resource.pk,
+                slug=resource.slug or "",
+                name=resource.name,
+                offering_slug=resource.offering.slug,
+                organization=None
+                if organization is None
+                else Ref(organization.pk, organization.slug, organization.name),
+                projects=tuple(projects[pk] for pk in workspace.project.path) if workspace.project else (),
+                owner=member(workspace.person, backend_id) if workspace.person else None,
+                plan=resource.desired_plan.name,
+                limits=resource.desired_limits,
+                form=resource.form,
+                members=tuple(member(person, backend_id) for person in users[workspace.pk]),
+                paused=resource.desired_paused,
+                generation=resource.generation,
+                backend_id=resource.backend_id,
+                state=resource.plugin_state,
+            )
+        )
+    return told

@@ -1,0 +1,388 @@
+"""What provisioning refuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.i18n import N_
+
+
+# ------------------------------------------------------------------------------------------------ what is not there
+@dataclass(eq=False)
+class OrderNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "order_not_found"
+    message: ClassVar[str] = N_("There is no such order, or you may not see it.")
+
+
+@dataclass(eq=False)
+class ResourceNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "resource_not_found"
+    message: ClassVar[str] = N_("There is no such resource, or you may not see it.")
+
+
+@dataclass(eq=False)
+class WorkspaceNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "workspace_not_found"
+    message: ClassVar[str] = N_("There is no such workspace, or you may not order for it.")
+    field: str = "workspace"
+
+
+@dataclass(eq=False)
+class OfferingNotVisible(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "offering_not_visible"
+    message: ClassVar[str] = N_("“{workspace}” cannot order this: it is not offered to it. Ask the provider.")
+    workspace: str
+    field: str = "offering"
+
+
+# ------------------------------------------------------------------------------------------------ orders
+@dataclass(eq=False)
+class OfferingNotActive(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "offering_not_active"
+    message: ClassVar[str] = N_("“{offering}” takes no new orders now: it is {state}. {reason}")
+    offering: str
+    state: str
+    reason: str
+    field: str = "offering"
+
+
+@dataclass(eq=False)
+class PlanNotAvailable(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "plan_not_available"
+    message: ClassVar[str] = N_("This plan is not open to “{workspace}”. Choose one of those shown.")
+    workspace: str
+    field: str = "plan"
+
+
+@dataclass(eq=False)
+class PlanSoldOut(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "plan_sold_out"
+    message: ClassVar[str] = N_("All {resources_max} places of the plan “{plan}” are taken. Choose another plan.")
+    plan: str
+    resources_max: int
+    field: str = "plan"
+
+
+@dataclass(eq=False)
+class UnknownComponent(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "unknown_component"
+    message: ClassVar[str] = N_("“{component}” is nothing that can be limited here. Possible: {possible}.")
+    component: str
+    possible: str
+    field: str = "limits"
+
+
+@dataclass(eq=False)
+class LimitNotWhole(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "limit_not_whole"
+    message: ClassVar[str] = N_("{component}: a whole number of {unit} is needed.")
+    component: str
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
+class LimitNegative(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "limit_negative"
+    message: ClassVar[str] = N_("{component}: {limit} {unit} is less than nothing.")
+    component: str
+    limit: int
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
+class LimitTooSmall(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "limit_too_small"
+    message: ClassVar[str] = N_("{component}: at least {limit_min} {unit} have to be ordered, not {limit}.")
+    component: str
+    limit: int
+    limit_min: int
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
+class LimitTooLarge(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "limit_too_large"
+    message: ClassVar[str] = N_("{component}: at most {limit_max} {unit} can be ordered, not {limit}.")
+    component: str
+    limit: int
+    limit_max: int
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
+class NameNeeded(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "name_needed"
+    message: ClassVar[str] = N_("Give the resource a name of 1 to {length_max} characters, without line breaks.")
+    length_max: int = 150
+    field: str = "name"
+
+
+@dataclass(eq=False)
+class EndInThePast(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "end_in_the_past"
+    message: ClassVar[str] = N_("The end has to be later than now and than the start.")
+    field: str = "end"
+
+
+@dataclass(eq=False)
+class EndAfterProject(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "end_after_project"
+    message: ClassVar[str] = N_("“{workspace}” itself ends on {project_end}. Choose an earlier end.")
+    workspace: str
+    project_end: str
+    field: str = "end"
+
+
+@dataclass(eq=False)
+class StartInThePast(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "start_in_the_past"
+    message: ClassVar[str] = N_("The start cannot lie in the past. Leave it empty to begin at once.")
+    field: str = "start"
+
+
+@dataclass(eq=False)
+class WorkspaceEnded(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "workspace_ended"
+    message: ClassVar[str] = N_("“{workspace}” has ended. Extend the project first.")
+    workspace: str
+    field: str = "workspace"
+
+
+@dataclass(eq=False)
+class WorkspaceNotStarted(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "workspace_not_started"
+    message: ClassVar[str] = N_("“{workspace}” begins on {start}. Order then, or set the order's start to that day.")
+    workspace: str
+    start: str
+    field: str = "workspace"
+
+
+@dataclass(eq=False)
+class TermsNotAccepted(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "terms_not_accepted"
+    message: ClassVar[str] = N_("Read the terms of use and accept them.")
+    field: str = "terms"
+
+
+@dataclass(eq=False)
+class NoValidAllocation(DomainError):
+    """The gate: what would be drawn on needs an allocation that holds now, and there is none."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "no_valid_allocation"
+    message: ClassVar[str] = N_("“{workspace}” has no valid allocation of {category}. {advice}")
+    workspace: str
+    category: str
+    advice: str
+    category_id: int
+
+
+@dataclass(eq=False)
+class QuotaUsedUp(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "quota_used_up"
+    message: ClassVar[str] = N_("Nothing of {category} is left for “{workspace}”, so nothing new may start. {advice}")
+    workspace: str
+    category: str
+    advice: str
+    category_id: int
+
+
+@dataclass(eq=False)
+class OpenOrderExists(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "open_order_exists"
+    message: ClassVar[str] = N_("Order #{order_id} on this resource is still open. Wait for it, or cancel it first.")
+    order_id: int
+
+
+@dataclass(eq=False)
+class NothingChanges(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "nothing_changes"
+    message: ClassVar[str] = N_("Plan and limits are those that the resource has already.")
+
+
+@dataclass(eq=False)
+class KeyReused(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "idempotency_key_reused"
+    message: ClassVar[str] = N_("The key of this request belongs to another order, #{order_id}. Use a new key.")
+    order_id: int
+
+
+@dataclass(eq=False)
+class OrderStepNotOpen(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "order_step_not_open"
+    message: ClassVar[str] = N_("This order is {state}: “{action}” is not possible now. Look at it again.")
+    state: str
+    action: str
+
+
+@dataclass(eq=False)
+class NotAwaited(DomainError):
+    """The person may decide such orders in general, but not this one."""
+
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+    code: ClassVar[str] = "not_awaited"
+    message: ClassVar[str] = N_("This order awaits {roles}, not you.")
+    roles: str
+
+
+@dataclass(eq=False)
+class OwnOrder(DomainError):
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+    code: ClassVar[str] = "own_order"
+    message: ClassVar[str] = N_("You placed this order yourself; somebody else has to approve it: {roles}.")
+    roles: str
+
+
+@dataclass(eq=False)
+class ReasonNeeded(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "reason_needed"
+    message: ClassVar[str] = N_("Say why, so that the other side knows what to do next.")
+    field: str = "reason"
+
+
+@dataclass(eq=False)
+class CommentNeeded(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "comment_needed"
+    message: ClassVar[str] = N_("Write something first.")
+    field: str = "text"
+
+
+# ------------------------------------------------------------------------------------------------ resources
+@dataclass(eq=False)
+class ResourceStepNotOpen(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "resource_step_not_open"
+    message: ClassVar[str] = N_("This resource is {state}: “{action}” is not possible now.")
+    state: str
+    action: str
+
+
+@dataclass(eq=False)
+class AbilityMissing(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "ability_missing"
+    message: ClassVar[str] = N_("What “{offering}” runs on cannot do this: {ability}.")
+    offering: str
+    ability: str
+
+
+@dataclass(eq=False)
+class NoWorkAwaited(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "no_work_awaited"
+    message: ClassVar[str] = N_("Nothing is to be done by hand for this resource now.")
+
+
+@dataclass(eq=False)
+class ActionUnknown(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "action_unknown"
+    message: ClassVar[str] = N_("This resource has no action “{action}”.")
+    action: str
+
+
+@dataclass(eq=False)
+class ActionRefused(DomainError):
+    """The backend said no, in its own words."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "action_refused"
+    message: ClassVar[str] = N_("{why}")
+    why: str
+
+
+@dataclass(eq=False)
+class BackendUnreachableNow(DomainError):
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "backend_unreachable"
+    message: ClassVar[str] = N_("“{backend}” does not answer now. Try again in a few minutes.")
+    backend: str
+
+
+@dataclass(eq=False)
+class BackendMissing(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "backend_missing"
+    message: ClassVar[str] = N_("“{offering}” has no backend to be made on. The provider has to choose one.")
+    offering: str
+
+
+# ------------------------------------------------------------------------------------------------ policies, accounts
+@dataclass(eq=False)
+class PolicyInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "policy_invalid"
+    message: ClassVar[str] = N_("This line cannot hold: {problem}")
+    problem: str
+    field: str
+
+
+@dataclass(eq=False)
+class UsernameInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "username_invalid"
+    message: ClassVar[str] = N_(
+        "“{username}” is no local user name: up to 32 small letters, digits, dots, hyphens and underscores, "
+        "beginning with a letter or an underscore."
+    )
+    username: str
+    field: str = "username"
+
+
+@dataclass(eq=False)
+class UsernameTaken(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "username_taken"
+    message: ClassVar[str] = N_("“{username}” at this backend belongs to somebody else.")
+    username: str
+    field: str = "username"
+
+
+@dataclass(eq=False)
+class PersonNotThere(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "person_not_there"
+    message: ClassVar[str] = N_("This person uses nothing of yours, so no account can be set.")
+    field: str = "person"
+
+
+@dataclass(eq=False)
+class ReportOfOther(DomainError):
+    """A usage record that names something the resource does not have."""
+
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "report_of_other"
+    message: ClassVar[str] = N_("{problems}")
+    problems: str
+    errors: Mapping[str, str]

@@ -1,0 +1,28 @@
+"""Asking for the loop's attention from services, without importing the tasks."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from procrastinate.contrib.django import app
+
+from bursar.events.jobs import defer
+
+TASKS: Final = "bursar.provisioning.tasks"
+
+
+def _task(name: str) -> Any:
+    return app.tasks[f"{TASKS}.{name}"]
+
+
+def ask_to_reconcile(resource_id: int, *, run_at: datetime | None = None) -> None:
+    """Have the loop look at a resource once the caller's transaction has committed, or at a later time.
+
+    Jobs for now and jobs for later have locks of their own: a job that waits for its hour must not hide a new wish.
+    """
+    lock = f"reconcile-{resource_id}" if run_at is None else f"reconcile-{resource_id}-later"
+    defer(_task("reconcile_resource"), queueing_lock=lock, run_at=run_at, resource_id=resource_id)
+
+
+def ask_to_sync(resource_id: int) -> None:
+    """Have a matching resource's members and quota told to its backend again where they differ."""
+    defer(_task("sync_resource"), queueing_lock=f"sync-{resource_id}", resource_id=resource_id)

@@ -1,0 +1,56 @@
+"""The verbs that write. Each is one transaction: lock, decide, write, record the event, queue what follows.
+
+`by` is who does it (None = the system), `at` when it takes effect; rights are asked of `roles.require`.
+"""
+
+from bursar.provisioning.services.accounts import remove_local_account, set_local_account
+from bursar.provisioning.services.orders import (
+    approve_order,
+    assign_order,
+    cancel_order,
+    comment_order,
+    reject_order,
+    retry_order,
+    start_order,
+    submit_change,
+    submit_order,
+    submit_termination,
+)
+from bursar.provisioning.services.policies import Line, ProviderApproval, set_policies, set_provider_approval
+from bursar.provisioning.services.resources import (
+    act,
+    ask_again,
+    confirm_work,
+    pause_resource,
+    refuse_work,
+    rename_resource,
+    resume_resource,
+    set_end,
+)
+
+__all__ = [
+    "Line",
+    "ProviderApproval",
+    "act",
+    "approve_order",
+    "ask_again",
+    "assign_order",
+    "cancel_order",
+    "comment_order",
+    "confirm_work",
+    "pause_resource",
+    "refuse_work",
+    "reject_order",
+    "remove_local_account",
+    "rename_resource",
+    "resume_resource",
+    "retry_order",
+    "set_end",
+    "set_local_account",
+    "set_policies",
+    "set_provider_approval",
+    "start_order",
+    "submit_change",
+    "submit_order",
+    "submit_termination",
+]

@@ -1,0 +1,157 @@
+"""Bringing usage in: read from a backend since a mark, or told by the provider, and posted to the wallets."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from bursar.catalogue import registry
+from bursar.catalogue.models import Component, Offering
+from bursar.kernel.clock import now
+from bursar.kernel.errors import DomainError
+from bursar.metering.errors import ReportConflict
+from bursar.metering.services import Report, post_reports
+from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
+from bursar.provisioning.desired import desired_of
+from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
+from bursar.provisioning.locks import Space, try_lock
+from bursar.provisioning.models import Resource, UsageMark
+from bursar.provisioning.queue import ask_to_sync
+from bursar.provisioning.quota import is_metered, scope_of_usage
+from bursar.provisioning.services._common import RESOURCE_RELATED
+
+logger = logging.getLogger(__name__)
+
+REPORTS_AT_ONCE = 10_000
+# A backend may tell of the last work of a resource a little after it was removed.
+AFTERWARDS = timedelta(days=2)
+MEASURED_STATES = (*LIVE_RESOURCE_STATES, ResourceState.TERMINATING, ResourceState.FAILED, ResourceState.CREATING)
+
+
+def measured_resources(offering_id: int, *, at: datetime) -> list[Resource]:
+    """The resources of an offering that may have used something since they were last looked at."""
+    return list(
+        Resource.objects.filter(
+            Q(state__in=MEASURED_STATES) & (Q(observed_generation__gt=0) | ~Q(backend_id=""))
+            | Q(state=ResourceState.TERMINATED, terminated_at__gt=at - AFTERWARDS),
+            offering_id=offering_id,
+        )
+        .select_related(*RESOURCE_RELATED)
+        .order_by("pk")
+    )
+
+
+def pull(offering_id: int) -> bool:
+    """Read an offering's usage since its mark and post it; the mark moves in the transaction of the last reports.
+
+    Killed anywhere it reads the same stretch again, and records that were posted are known by their names.
+    returns  whether everything up to now is in; False: somebody else is reading, or the backend does not answer
+    """
+    with try_lock(Space.USAGE, offering_id) as held:
+        if not held:
+            return False
+        offering = Offering.objects.select_related("backend", "provider__organization").get(pk=offering_id)
+        backend = offering.backend
+        if backend is None:
+            return True
+        mark, _ = UsageMark.objects.get_or_create(backend=backend, offering=offering)
+        at = now()
+        resources = measured_resources(offering_id, at=at)
+        if not resources:
+            return True
+        try:
+            plugin = registry.make(backend)
+            if not isinstance(plugin, MeasuresUsage):
+                return True
+            batch = plugin.measure(desired_of(resources, at=at), mark.mark)
+        except (BackendUnreachable, DomainError) as error:
+            _note_failure(mark, str(error), at=at)
+            return False
+        except Exception as error:
+            logger.exception("a plugin broke while measuring")
+            _note_failure(mark, f"The plugin broke: {type(error).__name__}. The server's log says where.", at=at)
+            return False
+        post(mark, resources, batch, at=now())
+        return True
+
+
+def _note_failure(mark: UsageMark, error: str, *, at: datetime) -> None:
+    UsageMark.objects.filter(pk=mark.pk).update(
+        error=error[:1000], failing_since=at if mark.failing_since is None else mark.failing_since
+    )
+
+
+@transaction.atomic
+def post(mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, *, at: datetime) -> None:
+    """Post what a backend told, and move its mark, in one transaction."""
+    reports, problems = reports_from(batch.records, resources, backend_id=mark.backend_id, at=at)
+    for first in range(0, len(reports), REPORTS_AT_ONCE):
+        problems += _post_known(reports[first : first + REPORTS_AT_ONCE], at=at)
+    UsageMark.objects.filter(pk=mark.pk).update(
+        mark=batch.mark, read_at=at, failing_since=at if problems else None, error=" ".join(problems)[:1000]
+    )
+    for resource_id in sorted({report.resource_id for report in reports if report.resource_id is not None}):
+        ask_to_sync(resource_id)
+
+
+def reports_from(
+    records: Iterable[UsageRecord], resources: Sequence[Resource], *, backend_id: int, at: datetime
+) -> tuple[list[Report], list[str]]:
+    """Records as reports to the wallets, in ticks; and what is wrong with those that cannot be.
+
+    A report's content follows from the record alone: the person behind a user name is looked up when usage is shown, as
+    the same record may be told again after the name was given to somebody.
+    """
+    components: dict[tuple[int, str], Component] = {
+        (component.offering_id, component.key): component
+        for component in Component.objects.filter(offering_id__in={r.offering_id for r in resources}).select_related(
+            "category"
+        )
+    }
+    by_id = {resource.pk: resource for resource in resources}
+    reports: list[Report] = []
+    problems: list[str] = []
+    for record in records:
+        resource = by_id.get(record.resource_id)
+        component = components.get((resource.offering_id, record.component)) if resource is not None else None
+        if resource is None or component is None:
+            problems.append(f"Record {record.id[:80]}: no such resource or component here ({record.component[:40]}).")
+            continue
+        if component.category is None or not is_metered(component):
+            continue  # it draws on nothing, or its limit says what is used
+        reports.append(
+            Report(
+                report_id=f"{backend_id}/{component.key}/{record.id}"[:200],
+                category_id=component.category.pk,
+                workspace_id=resource.workspace_id,
+                amount_ticks=record.amount * component.ticks_per_measured,
+                period_start=record.period_start,
+                period_end=record.period_end,
+                is_absolute=record.absolute,
+                scope=scope_of_usage(resource.pk, component.key, record.scope),
+                resource_id=resource.pk,
+                user=record.username[:200],
+                job=record.job[:200],
+                labels=dict(record.labels),
+            )
+        )
+    return reports, problems
+
+
+def _post_known(reports: list[Report], *, at: datetime) -> list[str]:
+    """Post reports of a backend; one whose name was taken by other content is left out and named.
+
+    One such record must not stop the usage of everybody else at the backend for ever.
+    """
+    try:
+        post_reports(reports=reports, by=None, at=at)
+    except ReportConflict as conflict:
+        taken = set(conflict.report_ids)
+        rest = [report for report in reports if report.report_id not in taken]
+        if rest:
+            post_reports(reports=rest, by=None, at=at)
+        logger.warning("records told again with other content: %s", sorted(taken)[:10])
+        return [f"{len(taken)} records were told again with other content, such as {min(taken)}."]
+    return []

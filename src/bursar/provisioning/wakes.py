@@ -1,0 +1,67 @@
+"""Which events of those below concern resources: wallets that lock or get room, memberships, accounts, keys, projects."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+
+from bursar.accounting.models import Allocation, Wallet
+from bursar.events.models import Event
+from bursar.kernel.clock import now
+from bursar.provisioning.lifecycle import ResourceState
+from bursar.provisioning.models import EventMark, Resource
+
+READER: Final = "provisioning.sync"
+EVENTS_AT_ONCE: Final = 5000
+# A transaction takes its events' numbers before it commits: what is younger may still lack earlier numbers.
+SETTLED_AFTER: Final = timedelta(seconds=3)
+
+_WALLET_KINDS: Final = (
+    "wallet.locked",
+    "wallet.unlocked",
+    "allocation.created",
+    "allocation.changed",
+    "allocation.revoked",
+    "allocation.opened",
+    "allocation.closed",
+    "quota.transferred",
+    "usage.written_off",
+)
+_MEMBER_KINDS: Final = ("membership.", "person.", "ssh_key.", "project.")
+
+
+@transaction.atomic
+def resources_to_sync() -> list[int]:
+    """Resources that events since the mark concern; the mark moves with the caller's jobs.
+
+    Events of slow transactions may be passed over: the comparison of everything each few minutes catches those.
+    """
+    mark, _ = EventMark.objects.select_for_update().get_or_create(reader=READER)
+    kinds = Q(kind__in=_WALLET_KINDS)
+    for prefix in _MEMBER_KINDS:
+        kinds |= Q(kind__startswith=prefix)
+    settled = Event.objects.filter(pk__gt=mark.event_id, recorded_at__lt=now() - SETTLED_AFTER).order_by("pk")
+    last = settled.values_list("pk", flat=True)[:EVENTS_AT_ONCE]
+    last_id = max(last, default=None)
+    if last_id is None:
+        return []
+    events = list(
+        settled.filter(kinds, pk__lte=last_id).values_list("kind", "subject_type", "subject_id", "project_id")
+    )
+    wallets = {pk for _, subject, pk, _ in events if subject == "wallet"}
+    allocations = {pk for _, subject, pk, _ in events if subject == "allocation"}
+    wallets |= set(Allocation.objects.filter(pk__in=allocations).values_list("wallet_id", flat=True))
+    where = Q(pk__in=())
+    for workspace_id, category_id in Wallet.objects.filter(pk__in=wallets).values_list("workspace_id", "category_id"):
+        where |= Q(workspace_id=workspace_id, offering__components__category_id=category_id)
+    projects = {project for kind, _, _, project in events if project is not None and kind.startswith(_MEMBER_KINDS)}
+    people = {pk for _, subject, pk, _ in events if subject == "person"}
+    if projects:
+        where |= Q(workspace__project_id__in=projects)
+    if people:
+        where |= Q(workspace__person_id__in=people)
+        where |= Q(workspace__project__memberships__person_id__in=people)
+    EventMark.objects.filter(pk=READER).update(event_id=last_id)
+    live = Resource.objects.filter(where).exclude(state=ResourceState.TERMINATED)
+    return sorted(set(live.values_list("pk", flat=True)))
