@@ -279,6 +279,8 @@ def usage_of_day(rhythm: str, day: int, days: int, rng: random.Random) -> float:
             level = 2.6 if (day // 11) % 4 == 1 else 0.15
         case "quiet":
             level = 0.12
+        case "even":
+            return 1.0
         case _:
             level = 0.75
     return level * weekend * noise
