@@ -61,17 +61,30 @@ class Unit:
             raise NotANumber(text=str(text)[:40]) from None
         if not amount.is_finite():
             raise NotANumber(text=str(text)[:40])
-        if abs(amount.adjusted()) > 40:
+        if amount and amount.adjusted() > 40:
             raise QuantityTooLarge(text=str(text)[:40], unit=self.name, limit=self.text(TICKS_MAX))
-        numerator, denominator = amount.as_integer_ratio()
+        if amount and amount.adjusted() < -40:  # less than any tick; its exact fraction may be huge
+            amount = Decimal("1e-40").copy_sign(amount)
+        numerator, denominator = amount.as_integer_ratio() if amount else (0, 1)
         ticks, rest = divmod(numerator * self.ticks_per_unit, denominator)
         if abs(ticks) > TICKS_MAX:
             raise QuantityTooLarge(text=str(text)[:40], unit=self.name, limit=self.text(TICKS_MAX))
         if rest:
+            below = ticks - ticks % self._writable_step
+            above = below + self._writable_step
             raise NotWholeTicks(
-                text=str(text)[:40], unit=self.name, below=self.text(ticks), above=self.text(ticks + 1)
+                text=str(text)[:40], unit=self.name, below=self.text(below, 63), above=self.text(above, 63)
             )
         return ticks
+
+    @property
+    def _writable_step(self) -> int:
+        """How far apart the amounts are that a decimal can write: one second is 0.000277… hours, nine are 0.0025."""
+        step = self.ticks_per_unit
+        for factor in (2, 5):
+            while step % factor == 0:
+                step //= factor
+        return step
 
     def text(self, ticks: int, digits: int | None = None) -> str:
         """The amount as a plain decimal, without the unit's name.

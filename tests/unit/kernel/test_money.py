@@ -1,0 +1,41 @@
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bursar.kernel.money import Money, minor_digits
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "expected"),
+    [
+        (Fraction(120, 31), "EUR", "3.87"),
+        (Fraction(120, 31), "JPY", "4"),
+        (Fraction(120, 31), "KWD", "3.871"),
+        (Decimal("0.005"), "EUR", "0.01"),
+        (Decimal("-0.005"), "EUR", "-0.01"),
+        (Decimal("0.0049"), "EUR", "0.00"),
+        (Decimal("2.5"), "ISK", "3"),
+        (7, "EUR", "7.00"),
+    ],
+)
+def test_rounded__exact_amount__half_away_from_zero(
+    amount: Fraction | Decimal | int, currency: str, expected: str
+) -> None:
+    money = Money.rounded(amount, currency)
+    assert (str(money.amount), money.currency) == (expected, currency)
+
+
+@given(amount=st.fractions(-(10**12), 10**12), currency=st.sampled_from(["EUR", "JPY", "BHD"]))
+def test_rounded__any_amount__is_the_nearest_and_keeps_its_sign(amount: Fraction, currency: str) -> None:
+    money = Money.rounded(amount, currency)
+    digits = minor_digits(currency)
+    assert abs(Fraction(money.amount) - amount) <= Fraction(1, 2 * 10**digits)
+    assert money.amount.as_tuple().exponent == -digits
+    assert Money.rounded(-amount, currency).amount == -money.amount
+
+
+def test_str__large_amount__is_grouped() -> None:
+    assert str(Money.rounded(Decimal("1234567.5"), "EUR")) == "1,234,567.50 EUR"
