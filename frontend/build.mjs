@@ -74,7 +74,7 @@ await rm(output, { recursive: true, force: true });
 await mkdir(output, { recursive: true });
 const result = await build({
     absWorkingDir: root,
-    entryPoints: ["app.js", "theme.js", "charts.js", "apidocs.js", "app.css", "apidocs.css"].map((name) =>
+    entryPoints: ["app.js", "theme.js", "charts.js", "app.css"].map((name) =>
         path.join(here, name),
     ),
     outdir: output,

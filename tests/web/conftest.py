@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY, HASH_SESSION_KEY, BACKEND_SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 
 playwright_api = pytest.importorskip("playwright.sync_api")
@@ -101,9 +101,9 @@ class Visitor:
             self.complaints.append(f"outside request: {request.url}")
 
     def _on_response(self, response: Any) -> None:
-        if response.status >= 400 and response.status not in self.allowed_statuses:
-            if urlsplit(response.url).path != "/favicon.ico":
-                self.complaints.append(f"{response.status} for {response.url}")
+        refused = response.status >= 400 and response.status not in self.allowed_statuses
+        if refused and urlsplit(response.url).path != "/favicon.ico":
+            self.complaints.append(f"{response.status} for {response.url}")
 
     def allow(self, *statuses: int) -> None:
         """Answers that this test asks for on purpose."""

@@ -105,7 +105,9 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
         errors.append({"location": f"body.{field}", "message": detail, "code": refusal.code})
     by_field = refusal.facts.get("errors")
     if isinstance(by_field, Mapping):
-        errors += [{"location": f"body.{name}", "message": text, "code": refusal.code} for name, text in by_field.items()]
+        errors += [
+            {"location": f"body.{name}", "message": text, "code": refusal.code} for name, text in by_field.items()
+        ]
     return problem(request, status(refusal), refusal.code, detail, errors=errors, facts=refusal.facts)
 
 
@@ -193,7 +195,7 @@ def handle(api: NinjaAPI) -> None:
 
     @api.exception_handler(Exception)
     def on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
-        logger.exception("unexpected error in %s %s", request.method, request.path, exc_info=exc)
+        logger.error("unexpected error in %s %s", request.method, request.path, exc_info=exc)
         return problem(
             request,
             500,

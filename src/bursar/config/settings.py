@@ -166,6 +166,7 @@ DEFAULT_FROM_EMAIL = env.read("BURSAR_MAIL_FROM", "bursar@localhost")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [PACKAGE / "locale"]
+FORMAT_MODULE_PATH = "bursar.web.formats"
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

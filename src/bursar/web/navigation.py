@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from bursar.structure.roles import Permission as P
+from bursar.structure.roles import Permission
 from bursar.web.viewer import Viewer
 
 
@@ -24,7 +24,7 @@ class Entry:
     title: str | Promise
     name: str
     icon: str
-    needs: Sequence[P] = ()
+    needs: Sequence[Permission] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +48,31 @@ MENU: Final = (
         _("Quota"),
         (
             Entry(_("Allocations"), "allocations", icon="hierarchy-2"),
-            Entry(_("Organizations"), "organizations", icon="building", needs=(P.VIEW_ORGANIZATION,)),
+            Entry(_("Organizations"), "organizations", icon="building", needs=(Permission.VIEW_ORGANIZATION,)),
         ),
     ),
     Group(
         _("Provider"),
         (
-            Entry(_("Offerings"), "provider_offerings", icon="box", needs=(P.VIEW_PROVIDER,)),
-            Entry(_("Incoming orders"), "provider_orders", icon="inbox", needs=(P.HANDLE_ORDERS,)),
-            Entry(_("Product categories"), "provider_categories", icon="ruler-measure", needs=(P.VIEW_PROVIDER,)),
-            Entry(_("Backends"), "provider_backends", icon="plug", needs=(P.MANAGE_BACKENDS,)),
-            Entry(_("Customers’ resources"), "provider_resources", icon="server-2", needs=(P.VIEW_PROVIDER,)),
-            Entry(_("Local accounts"), "provider_accounts", icon="id-badge-2", needs=(P.MANAGE_ACCOUNTS,)),
+            Entry(_("Offerings"), "provider_offerings", icon="box", needs=(Permission.VIEW_PROVIDER,)),
+            Entry(_("Incoming orders"), "provider_orders", icon="inbox", needs=(Permission.HANDLE_ORDERS,)),
+            Entry(
+                _("Product categories"), "provider_categories", icon="ruler-measure", needs=(Permission.VIEW_PROVIDER,)
+            ),
+            Entry(_("Backends"), "provider_backends", icon="plug", needs=(Permission.MANAGE_BACKENDS,)),
+            Entry(_("Customers’ resources"), "provider_resources", icon="server-2", needs=(Permission.VIEW_PROVIDER,)),
+            Entry(_("Local accounts"), "provider_accounts", icon="id-badge-2", needs=(Permission.MANAGE_ACCOUNTS,)),
         ),
     ),
     Group(
         _("Operator"),
         (
-            Entry(_("Providers"), "operator_providers", icon="certificate", needs=(P.READ_PLATFORM,)),
-            Entry(_("People"), "operator_people", icon="users", needs=(P.READ_PLATFORM,)),
-            Entry(_("Shelves"), "operator_shelves", icon="category", needs=(P.OPERATE_PLATFORM,)),
-            Entry(_("Plugins"), "operator_plugins", icon="puzzle", needs=(P.READ_PLATFORM,)),
-            Entry(_("Jobs"), "operator_jobs", icon="stack-2", needs=(P.READ_PLATFORM,)),
-            Entry(_("Audit log"), "operator_events", icon="history", needs=(P.READ_PLATFORM,)),
+            Entry(_("Providers"), "operator_providers", icon="certificate", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("People"), "operator_people", icon="users", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("Shelves"), "operator_shelves", icon="category", needs=(Permission.OPERATE_PLATFORM,)),
+            Entry(_("Plugins"), "operator_plugins", icon="puzzle", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("Jobs"), "operator_jobs", icon="stack-2", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("Audit log"), "operator_events", icon="history", needs=(Permission.READ_PLATFORM,)),
         ),
     ),
 )

@@ -31,7 +31,7 @@ class Panel:
 Load = Callable[[Viewer], Panel | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Registered:
     order: int
     name: str
