@@ -35,6 +35,14 @@ class QuantityOutOfRange(DomainError):
     field: str = "quota"
 
 
+@dataclass(eq=False)
+class MoreTakenBackThanUsed(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "negative_usage"
+    message: ClassVar[str] = N_("More would be taken back than was ever used.")
+    wallet_ids: tuple[int, ...]
+
+
 @contextmanager
 def in_units(unit: Unit) -> Iterator[None]:
     """Let the engine's refusals speak in the category's unit instead of ticks."""

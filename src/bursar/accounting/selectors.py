@@ -52,6 +52,21 @@ class WalletState:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What a report is answered with: a wallet's present figures without its names, so that thousands cost little."""
+
+    category_id: int
+    workspace_id: int
+    wallet_id: int
+    used_ticks: int
+    available_ticks: int | None
+    uncovered_ticks: int
+    locked: bool
+    over: bool
+    why: tuple[Why, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AllocationState:
     """An allocation at an instant: `state` is planned, open, grace or closed."""
 
@@ -90,27 +105,47 @@ def wallet_states(*, wallets: Iterable[Wallet], at: datetime) -> dict[int, Walle
 
 def states_in(loaded: Loaded, wallets: Iterable[Wallet]) -> dict[int, WalletState]:
     """The states of wallets that were loaded, by id."""
-    book = loaded.book
-    chosen = list(wallets)
-    rows = [loaded.row_of_wallet[wallet.pk] for wallet in chosen]
-    free = not book.rules.requires_allocation
-    available = [None] * len(rows) if free else engine.available_everywhere(book, rows)
-    over = engine.over(book)
-    plan = drawing(book, book.now)
-    bindings = {row: engine.binding(book, row) for row in rows}
-    names = _names({loaded.wallet_ids[one.wallet] for found in bindings.values() for one in found}, loaded.category)
+    chosen = {wallet.pk: wallet for wallet in wallets}
+    book, plan = loaded.book, drawing(loaded.book, loaded.book.now)
     states: dict[int, WalletState] = {}
-    for wallet, row, amount in zip(chosen, rows, available, strict=True):
+    for balance in balances_in(loaded, chosen):
+        row = loaded.row_of_wallet[balance.wallet_id]
         into = plan.into[row]
-        states[wallet.pk] = WalletState(
-            wallet=wallet,
+        states[balance.wallet_id] = WalletState(
+            wallet=chosen[balance.wallet_id],
             quota_ticks=sum(int(book.quota[one]) for one in into),
-            used_ticks=int(book.used[row]),
-            uncovered_ticks=int(book.uncovered[row]),
+            used_ticks=balance.used_ticks,
+            uncovered_ticks=balance.uncovered_ticks,
             written_off_ticks=int(book.written_off[row]),
+            available_ticks=balance.available_ticks,
+            locked=balance.locked,
+            over=balance.over,
+            why=balance.why,
+            until=max((instant(int(book.end[one])) for one in into), default=None),
+        )
+    return states
+
+
+def balances_in(loaded: Loaded, wallet_ids: Iterable[int]) -> list[Balance]:
+    """The balances of wallets that were loaded, in the order asked."""
+    book, category = loaded.book, loaded.category
+    rows = [loaded.row_of_wallet[wallet_id] for wallet_id in wallet_ids]
+    free = not book.rules.requires_allocation
+    available: list[int | None] = [None] * len(rows) if free else [*engine.available_everywhere(book, rows)]
+    used, uncovered = book.used.tolist(), book.uncovered.tolist()
+    locked, over = book.locked.tolist(), engine.over(book).tolist()
+    bindings = {row: engine.binding(book, row) for row in rows if locked[row]}
+    names = _names({loaded.wallet_ids[one.wallet] for found in bindings.values() for one in found}, category)
+    return [
+        Balance(
+            category_id=category.pk,
+            workspace_id=loaded.workspace_ids[row],
+            wallet_id=loaded.wallet_ids[row],
+            used_ticks=used[row],
             available_ticks=amount,
-            locked=bool(book.locked[row]) and not free,
-            over=bool(over[row]),
+            uncovered_ticks=uncovered[row],
+            locked=locked[row] and not free,
+            over=over[row],
             why=tuple(
                 Why(
                     wallet_id=loaded.wallet_ids[one.wallet],
@@ -120,11 +155,11 @@ def states_in(loaded: Loaded, wallets: Iterable[Wallet]) -> dict[int, WalletStat
                     uncovered_ticks=one.uncovered,
                     distance=one.distance,
                 )
-                for one in bindings[row]
+                for one in bindings.get(row, ())
             ),
-            until=max((instant(int(book.end[one])) for one in into), default=None),
         )
-    return states
+        for row, amount in zip(rows, available, strict=True)
+    ]
 
 
 def wallets_of(*, workspace: Workspace, at: datetime) -> list[WalletState]:

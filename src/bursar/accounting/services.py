@@ -8,7 +8,13 @@ import numpy as np
 from django.db import transaction
 
 from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant, lock, micros
-from bursar.accounting.errors import QuantityOutOfRange, ReasonMissing, WalletOfAnotherCategory, in_units
+from bursar.accounting.errors import (
+    MoreTakenBackThanUsed,
+    QuantityOutOfRange,
+    ReasonMissing,
+    WalletOfAnotherCategory,
+    in_units,
+)
 from bursar.accounting.models import Allocation, Clock, Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.catalogue.services.categories import seal_category
@@ -235,7 +241,7 @@ def post_usage(
     """Book differences of usage, in the caller's transaction; all of them or none.
 
     wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
-    raises                         engine.NegativeUsage, with rows of wallets; engine.Overflow
+    raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
     """
     ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at)
     loaded, book = ledger.loaded, ledger.book
@@ -245,7 +251,10 @@ def post_usage(
     bounds = np.zeros(0, dtype=np.int64)
     if len(instants) and instants.min() != instants.max():
         bounds = epoch_bounds(category.pk, instant(int(instants.min())), instant(int(instants.max())))
-    changes = engine.post(book, rows, amounts, instants, bounds)
+    try:
+        changes = engine.post(book, rows, amounts, instants, bounds)
+    except engine.NegativeUsage as refusal:
+        raise MoreTakenBackThanUsed(wallet_ids=tuple(loaded.wallet_ids[row] for row in refusal.wallets)) from None
     operation = ledger.operation("usage")
     _journal_usage(ledger, operation, changes, rows, amounts, instants, bounds)
     ledger.finish()

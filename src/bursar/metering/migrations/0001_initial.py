@@ -5,71 +5,109 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounting', '0001_initial'),
-        ('catalogue', '0003_kept'),
+        ("accounting", "0001_initial"),
+        ("catalogue", "0003_kept"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='UsageReport',
+            name="UsageReport",
             fields=[
-                ('pk', models.CompositePrimaryKey('category_id', 'recorded_at', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.BigIntegerField(editable=False, help_text='from a sequence')),
-                ('category_id', models.BigIntegerField()),
-                ('report_id', models.CharField(max_length=200)),
-                ('operation_id', models.BigIntegerField(help_text='the posting operation')),
-                ('wallet_id', models.BigIntegerField()),
-                ('resource_id', models.BigIntegerField(null=True)),
-                ('person_id', models.BigIntegerField(null=True)),
-                ('is_absolute', models.BooleanField()),
-                ('scope', models.CharField(default='', max_length=200)),
-                ('corrects', models.CharField(default='', help_text='the report whose amount this one replaces', max_length=200)),
-                ('amount_ticks', models.BigIntegerField(help_text='as reported: a difference or a level')),
-                ('posted_ticks', models.BigIntegerField(help_text="by how much the wallet's usage changed")),
-                ('period_start', models.DateTimeField()),
-                ('period_end', models.DateTimeField()),
-                ('used_at', models.DateTimeField(help_text='the instant that it was charged at')),
-                ('user', models.CharField(db_column='user_name', default='', max_length=200)),
-                ('job', models.CharField(default='', max_length=200)),
-                ('labels', models.JSONField(default=dict)),
-                ('recorded_at', models.DateTimeField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "category_id",
+                        "recorded_at",
+                        "id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("id", models.BigIntegerField(editable=False, help_text="from a sequence")),
+                ("category_id", models.BigIntegerField()),
+                ("report_id", models.CharField(max_length=200)),
+                ("operation_id", models.BigIntegerField(help_text="the posting operation")),
+                ("wallet_id", models.BigIntegerField()),
+                ("resource_id", models.BigIntegerField(null=True)),
+                ("person_id", models.BigIntegerField(null=True)),
+                ("is_absolute", models.BooleanField()),
+                ("scope", models.CharField(default="", max_length=200)),
+                (
+                    "corrects",
+                    models.CharField(default="", help_text="the report whose amount this one replaces", max_length=200),
+                ),
+                ("amount_ticks", models.BigIntegerField(help_text="as reported: a difference or a level")),
+                ("posted_ticks", models.BigIntegerField(help_text="by how much the wallet's usage changed")),
+                ("period_start", models.DateTimeField()),
+                ("period_end", models.DateTimeField()),
+                ("used_at", models.DateTimeField(help_text="the instant that it was charged at")),
+                ("user", models.CharField(db_column="user_name", default="", max_length=200)),
+                ("job", models.CharField(default="", max_length=200)),
+                ("labels", models.JSONField(default=dict)),
+                ("recorded_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'usage_report',
-                'managed': False,
+                "db_table": "usage_report",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='ReportIdentity',
+            name="ReportIdentity",
             fields=[
-                ('pk', models.CompositePrimaryKey('category_id', 'report_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('report_id', models.CharField(max_length=200)),
-                ('content_hash', models.BinaryField()),
-                ('recorded_at', models.DateTimeField(help_text='in which part the report itself lies')),
-                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='catalogue.productcategory')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "category_id", "report_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("report_id", models.CharField(max_length=200)),
+                ("content_hash", models.BinaryField()),
+                ("recorded_at", models.DateTimeField(help_text="in which part the report itself lies")),
+                (
+                    "category",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="catalogue.productcategory"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'report_identity',
+                "db_table": "report_identity",
             },
         ),
         migrations.CreateModel(
-            name='ScopeLevel',
+            name="ScopeLevel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('scope', models.CharField(blank=True, max_length=200)),
-                ('level_ticks', models.BigIntegerField(default=0)),
-                ('set_until', models.DateTimeField(help_text='period end of the absolute report that is the level', null=True)),
-                ('set_by', models.CharField(default='', help_text='and its report id', max_length=200)),
-                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='catalogue.productcategory')),
-                ('wallet', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='levels', to='accounting.wallet')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("scope", models.CharField(blank=True, max_length=200)),
+                ("level_ticks", models.BigIntegerField(default=0)),
+                (
+                    "set_until",
+                    models.DateTimeField(help_text="period end of the absolute report that is the level", null=True),
+                ),
+                ("set_by", models.CharField(default="", help_text="and its report id", max_length=200)),
+                (
+                    "category",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="catalogue.productcategory"
+                    ),
+                ),
+                (
+                    "wallet",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="levels", to="accounting.wallet"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'scope_level',
-                'constraints': [models.UniqueConstraint(fields=('category', 'wallet', 'scope'), name='scope_level_once')],
+                "db_table": "scope_level",
+                "constraints": [
+                    models.UniqueConstraint(fields=("category", "wallet", "scope"), name="scope_level_once")
+                ],
             },
         ),
     ]

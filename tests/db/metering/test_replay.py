@@ -1,0 +1,35 @@
+"""The scenarios hold through the posting service as they do through the engine alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bursar.engine.ledger.scenario import replay as play
+from bursar.metering.replay import Player, replay
+
+FILE = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
+SCENARIOS: list[dict[str, Any]] = [json.loads(line) for line in FILE.read_text().splitlines()]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s["name"])
+def test_replay__through_the_database__equals_what_must_be_equal(scenario: dict[str, Any], verified) -> None:
+    player = Player(scenario)
+    verified(player.category)
+    alone = play(scenario)
+    for step, expected, engine in zip(scenario["steps"], scenario["expect"], alone, strict=True):
+        got = player.state(refused=player.play(step), at=step["at"])
+        if scenario["tree"]:
+            assert got == expected, step
+        assert got == engine, step
+
+
+@pytest.mark.django_db
+def test_replay__of_a_file__prints_the_same_and_leaves_nothing() -> None:
+    from bursar.catalogue.models import ProductCategory
+
+    lines = FILE.read_text().splitlines()[:2]
+    assert list(replay(lines, database=True)) == list(replay(lines, database=False))
+    assert ProductCategory.objects.count() == 0
