@@ -15,11 +15,11 @@ h1 { font-size: 1.4rem; margin: .5rem 0; } h2 { font-size: 1.05rem; margin: 1.5r
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-td.n, th.n { text-align: right; } td.why { white-space: normal; min-width: 12rem; }
+td.n, th.n { text-align: right; } td:last-child { white-space: normal; min-width: 9rem; }
 form { display: flex; flex-wrap: wrap; gap: .75rem; align-items: end; }
 label { display: flex; flex-direction: column; font-size: .85rem; }
-input, select, button { font: inherit; padding: .35rem .5rem; } input[type=number] { width: 7rem; }
-.nodes { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; }
+input, select, button { font: inherit; padding: .35rem .5rem; min-height: 2.3rem; box-sizing: border-box; } input[type=number] { width: 7rem; }
+.nodes { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .5rem; }
 .node { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .6rem; }
 meter { width: 100%; } .quiet { opacity: .75; }
 """
@@ -174,4 +174,4 @@ def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]], numb
         f"<tr>{''.join(f'<td{kind(i)}>{escape(cell)}</td>' for i, cell in enumerate(row))}</tr>" for row in rows
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<h2>{title}</h2><div class="scroll">{table}</div>'
+    return f'<h2>{title}</h2><div class="scroll" tabindex="0" role="region" aria-label="{title}">{table}</div>'
