@@ -144,10 +144,10 @@ def live(world: World) -> str:
 
 
 def _node(index: int, busy: int) -> str:
-    text = f"{busy} of {CORES_PER_NODE} cores"
+    text = f"{busy} of {CORES_PER_NODE}"
     return (
-        f'<div class="node">node{index + 1}<br><meter min="0" max="{CORES_PER_NODE}" value="{busy}" '
-        f'aria-label="node{index + 1}: {text}"></meter><br>{text}</div>'
+        f'<div class="node">node{index + 1}, cores<br><meter min="0" max="{CORES_PER_NODE}" value="{busy}" '
+        f'aria-label="node{index + 1}: {text} cores in use"></meter><br>{text}</div>'
     )
 
 
