@@ -29,6 +29,9 @@ BEGIN = time.monotonic()
 # A build of the project, of a package or of Python itself must not be steered by what happens to be set outside.
 for _name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"):
     os.environ.pop(_name, None)
+# Whom this machine trusts is known to its system; these tools otherwise bring a list of their own.
+os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+os.environ.setdefault("NODE_USE_SYSTEM_CA", "1")
 
 
 def stop(message: str) -> NoReturn:
