@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from bursar.web.views.people import oidc_login
+
 urlpatterns: list[URLPattern | URLResolver] = []
 
 if find_spec("bursar.config.health"):
@@ -12,6 +14,8 @@ if find_spec("bursar.config.health"):
 if find_spec("bursar.api"):
     urlpatterns.append(path("api/v1/", import_module("bursar.api.api").api.urls))
 urlpatterns += [
+    # Before the library's own page of the same address: it sends people on in a way that our policy allows.
+    path("account/oidc/<slug:provider_id>/login/", oidc_login, name="oidc_login"),
     path("account/", include("allauth.urls")),
     path("", include("bursar.web.urls")),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower
 
 from bursar.events.models import Event
 from bursar.structure.errors import InvitationUnknown, NotFound
@@ -251,6 +251,17 @@ def _manages(scope: Scope, viewer: Person, at: datetime) -> bool:
     if isinstance(scope, Organization):
         return organizations_where(viewer, Permission.MANAGE_ORGANIZATION_MEMBERS, at).filter(pk=scope.pk).exists()
     return on_platform(viewer, Permission.OPERATE_PLATFORM, at)
+
+
+def invitations_for(person: Person, at: datetime) -> QuerySet[Invitation]:
+    """The open invitations sent to one of the person's verified addresses, newest first."""
+    own = EmailAddress.objects.filter(user=person, verified=True).annotate(lower=Lower("email")).values("lower")
+    rows = Invitation.objects.annotate(lower=Lower("email")).filter(lower__in=own)
+    return (
+        with_invitation_state(rows, "open", at)
+        .select_related("organization", "project__organization", "created_by")
+        .order_by("-created_at", "-pk")
+    )
 
 
 def invitation_by_token(token: str) -> Invitation:

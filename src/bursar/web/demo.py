@@ -1,87 +1,105 @@
-"""The six people of a demo: who they are, and what to try first as each of them."""
+"""The demonstration's way in: six people, one click each, and nowhere but on one's own machine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import split_domain_port
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
-
-Text = str | Promise
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One person of the demo world.
-
-    first   addresses to land on, the first that exists
-    """
+    """A person of the demonstration: `key` is the part of the mail address before the @."""
 
     key: str
-    title: Text
-    does: Text
-    try_first: Text
-    icon: str
-    colour: str
-    first: Sequence[str] = ("home",)
+    title: str | Promise
+    who: str | Promise
+    text: str | Promise
+    first: str | Promise
+    symbol: str
 
     @property
     def email(self) -> str:
-        return f"{self.key}@demo.bursar.example"
+        return f"{self.key}@{DOMAIN}"
 
 
+DOMAIN: Final = "demo.bursar.example"
 CARDS: Final = (
     Card(
         "researcher",
         _("Researcher"),
-        _("Member of a project who needs something to compute on."),
-        _("Try this first: order cluster time in the marketplace and watch it being set up."),
-        icon="microscope",
-        colour="blue",
-        first=("marketplace", "home"),
+        _("member of a project"),
+        _("Finds a service, orders it, sees its state, what is left and until when."),
+        _("open the marketplace and order a virtual machine."),
+        symbol="microscope",
     ),
     Card(
         "pi",
         _("Principal investigator"),
-        _("Leads a project: people, quota, orders."),
-        _("Try this first: approve the order that waits for you, then see who used what."),
-        icon="school",
-        colour="teal",
+        _("leads a project"),
+        _("Approves orders, invites people, splits quota among sub-projects, sees who used what."),
+        _("approve the order that waits on the first page."),
+        symbol="flask",
     ),
     Card(
         "approver",
-        _("Funder"),
-        _("Looks after the quota of a whole university."),
-        _("Try this first: open the allocations and find the project that is about to run out."),
-        icon="clipboard-check",
-        colour="purple",
-        first=("allocations", "home"),
+        _("Approver"),
+        _("manages a university"),
+        _("Judges what projects ask for, with their history beside it."),
+        _("open a project of the university and look at its quota and usage."),
+        symbol="clipboard-check",
     ),
     Card(
         "allocator",
         _("Allocator"),
-        _("Hands quota down the tree and keeps it fair."),
-        _("Try this first: find the locked project, see why, and give it more."),
-        icon="hierarchy-2",
-        colour="orange",
-        first=("allocations", "home"),
+        _("owns a university"),
+        _("Sees the whole tree below, who runs out, who is idle, and moves quota."),
+        _("open the allocations and hand quota to a project."),
+        symbol="hierarchy-2",
     ),
     Card(
         "provider",
         _("Service provider"),
-        _("Publishes offerings and carries out orders."),
-        _("Try this first: look at what was ordered, and at the health of the backends."),
-        icon="server",
-        colour="pink",
-        first=("provider_orders", "provider_offerings", "home"),
+        _("manages a computing centre"),
+        _("Publishes offerings, connects backends, sees orders, customers and usage."),
+        _("look at an offering’s checklist, then at the incoming orders."),
+        symbol="server",
     ),
     Card(
         "operator",
         _("Platform operator"),
-        _("Keeps Bursar itself running."),
-        _("Try this first: see the plugins, and what happened in the audit log."),
-        icon="heart-rate-monitor",
-        colour="green",
-        first=("operator_events", "operator_providers", "home"),
+        _("runs this installation"),
+        _("Creates organizations, authorizes providers, watches plugins and jobs."),
+        _("look at the audit log, then create an organization."),
+        symbol="shield-check",
     ),
 )
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_at_home(request: HttpRequest) -> bool:
+    """Whether this is a demonstration, and whoever asks sits at the same machine.
+
+    The connection comes from loopback, was taken on loopback, names loopback (a page elsewhere whose name was made to
+    point here does not), and nobody passed it on.
+    """
+    if not settings.DEMO or getattr(settings, "SECURE_PROXY_SSL_HEADER", None):
+        return False
+    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")):
+        return False
+    host, _port = split_domain_port(request.headers.get("Host", ""))
+    places = (request.META.get("REMOTE_ADDR", ""), request.META.get("SERVER_NAME", ""), host)
+    return all(_is_loopback(str(place)) for place in places)

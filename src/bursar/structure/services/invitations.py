@@ -204,15 +204,24 @@ def _find(token: str) -> Invitation:
 
 
 @transaction.atomic
-def accept_invitation(*, token: str, by: Person, other_address: bool = False, at: datetime) -> Membership:
+def accept_invitation(
+    *,
+    token: str = "",
+    invitation: Invitation | None = None,
+    by: Person,
+    other_address: bool = False,
+    at: datetime,
+) -> Membership:
     """Take the role that was offered. Accepting again answers with the same membership.
 
+    token           of the link; or else
+    invitation      one that was sent to a verified address of the person, who then needs no link
     other_address   the person confirms that they accept with an address other than the one that was invited
     raises   InvitationUnknown; InvitationClosed; InvitationForOther; EmailNotVerified; InviterMayNot when who sent it
              may no longer give the role; PersonInactive; ProjectClosed, OrganizationArchived; NotWithToken
     """
     _refuse_token(by)
-    found = _find(token)
+    found = _find(token) if invitation is None else invitation
     scope = lock_scope(scope_of(found))
     row = (
         Invitation.objects.select_for_update(of=("self",))
@@ -229,7 +238,7 @@ def accept_invitation(*, token: str, by: Person, other_address: bool = False, at
         raise InvitationClosed(state=str(state.title), inviter=str(row.created_by))
     if not by.is_active:
         raise PersonInactive(person=str(by))
-    _check_address(row, by, other_address)
+    _check_address(row, by, other_address and bool(token))
     require_open_scope(scope, at)
     if role not in roles_to_give(row.created_by, scope, at):
         raise InviterMayNot(inviter=str(row.created_by))
@@ -282,12 +291,16 @@ def _refuse_token(by: Person) -> None:
 
 
 @transaction.atomic
-def decline_invitation(*, token: str, by: Person | None, at: datetime) -> Invitation:
-    """Say no; whoever holds the link may, logged in or not.
+def decline_invitation(
+    *, token: str = "", invitation: Invitation | None = None, by: Person | None, at: datetime
+) -> Invitation:
+    """Say no: whoever holds the link may, logged in or not; without it (`invitation`) who has the address.
 
-    raises   InvitationUnknown; InvitationClosed
+    raises   InvitationUnknown; InvitationClosed; InvitationForOther, EmailNotVerified
     """
-    row, scope = _lock_open(_find(token), at)
+    row, scope = _lock_open(_find(token) if invitation is None else invitation, at)
+    if invitation is not None and by is not None:
+        _check_address(row, by, other_address=False)
     row.declined_at = at
     row.save(update_fields=["declined_at"])
     tell("invitation.declined", row, scope=scope, by=by, at=at, facts={"email": row.email, "role": row.role})
