@@ -1,51 +1,55 @@
-"""Minimal valid objects for the ledger: a provider, a category, workspaces."""
+"""Minimal valid allocations and reports, made by the services as the system."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
-from bursar.catalogue.models import Charging, ProductCategory, ProductType, ServiceProvider
-from bursar.structure.models import Organization, Person, Project, Workspace
+from bursar.accounting import services
+from bursar.accounting.models import Allocation, Wallet
+from bursar.catalogue.models import ProductCategory
+from bursar.metering.reports import Report
+from bursar.structure.models import Workspace
+
+AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+YEAR_START = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR_END = datetime(2027, 1, 1, tzinfo=UTC)
 
 _numbers = count(1)
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def make_organization(name: str = "University") -> Organization:
-    return Organization.objects.create(name=name, slug=f"organization-{next(_numbers)}")
-
-
-def make_provider(name: str = "Centre") -> ServiceProvider:
-    return ServiceProvider.objects.create(organization=make_organization(name), authorized_at=LONG_AGO)
-
-
-def make_category(**facts: object) -> ProductCategory:
-    values: dict[str, object] = {
-        "name": f"cpu-{next(_numbers)}",
-        "title": "CPU on Thor",
-        "product_type": ProductType.COMPUTE,
-        "charging": Charging.PER_HOUR,
-        "unit_name": "core-hours",
-        "ticks_per_unit": 3600,
-    }
-    if "provider" not in facts:
-        values["provider"] = make_provider()
-    return ProductCategory.objects.create(**values | facts)
-
-
-def make_organization_workspace(name: str = "University") -> Workspace:
-    return Workspace.objects.create(kind=Workspace.Kind.ORGANIZATION, organization=make_organization(name))
-
-
-def make_project_workspace(organization: Organization, name: str = "Project") -> Workspace:
-    number = next(_numbers)
-    project = Project.objects.create(
-        organization=organization, name=name, slug=f"project-{number}", start=LONG_AGO, path=[]
+def make_allocation(
+    workspace: Workspace,
+    category: ProductCategory,
+    quota_ticks: int,
+    *,
+    source: Wallet | None = None,
+    start: datetime = YEAR_START,
+    end: datetime = YEAR_END,
+    at: datetime = AT,
+    **more: Any,
+) -> Allocation:
+    return services.allocate(
+        workspace=workspace,
+        category=category,
+        source=source,
+        quota_ticks=quota_ticks,
+        start=start,
+        end=end,
+        by=None,
+        at=at,
+        **more,
     )
-    Project.objects.filter(pk=project.pk).update(path=[project.pk])
-    project.refresh_from_db()
-    return Workspace.objects.create(kind=Workspace.Kind.PROJECT, project=project)
 
 
-def make_person(name: str = "Ada") -> Person:
-    number = next(_numbers)
-    return Person.objects.create(email=f"person-{number}@example.org", full_name=name)
+def make_report(
+    workspace: Workspace, category: ProductCategory, amount_ticks: int, *, until: datetime = AT, **more: Any
+) -> Report:
+    """An hour's usage that ends at an instant."""
+    facts: dict[str, Any] = {"report_id": f"report-{next(_numbers):06}", "period_start": until - timedelta(hours=1)}
+    return Report(
+        category_id=category.pk,
+        workspace_id=workspace.pk,
+        amount_ticks=amount_ticks,
+        period_end=until,
+        **{**facts, **more},
+    )

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 from django.db import transaction
 
-from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant, lock, micros
+from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant, load, lock, micros
 from bursar.accounting.errors import (
     MoreTakenBackThanUsed,
     QuantityOutOfRange,
@@ -208,14 +208,18 @@ def write_off(*, wallet: Wallet, amount_ticks: int, reason: str, by: Person | No
     wallet.refresh_from_db()
 
 
+def categories_with_ledger() -> list[int]:
+    """The categories in which something may become due."""
+    return list(Clock.objects.order_by("pk").values_list("pk", flat=True))
+
+
 @transaction.atomic
 def apply_due(*, category_id: int, at: datetime) -> bool:
     """Apply the starts, ends and closings of a category that are due; whether there were any."""
     category = ProductCategory.objects.select_related("provider").get(pk=category_id)
-    before = Clock.objects.filter(category_id=category_id).values_list("applied_until", flat=True).first()
+    if not load(category, [], at).wallet_ids:
+        return False  # nobody has to wait for the lock to learn that
     ledger = Ledger(category=category, wallet_ids=[], by_id=None, at=at)
-    if before is None or not ledger.loaded.wallet_ids:
-        return False
     ledger.finish()
     return True
 

@@ -10,7 +10,9 @@ class ReportIdentity(models.Model):
     """A report's name and the hash of its content, for ever: neither in parts by time nor archived."""
 
     pk = models.CompositePrimaryKey("category_id", "report_id")
-    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="+")
+    # No constraint: the service holds the category's lock, and a check for each of millions of rows would cost as much as
+    # writing them.
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     report_id = models.CharField(max_length=200)
     content_hash = models.BinaryField()
     recorded_at = models.DateTimeField(help_text="in which part the report itself lies")

@@ -11,9 +11,10 @@ import msgspec
 from django.db import transaction
 
 from bursar.accounting import services as accounting
+from bursar.accounting.books import read
 from bursar.accounting.models import Allocation, Wallet
-from bursar.accounting.selectors import wallet_states
 from bursar.catalogue.models import Charging, ProductCategory, ProductType, ServiceProvider
+from bursar.engine.ledger import available_everywhere
 from bursar.engine.ledger.scenario import GRACE_DEFAULT
 from bursar.engine.ledger.scenario import replay as play
 from bursar.kernel.errors import DomainError
@@ -79,7 +80,6 @@ class Player:
     def play(self, step: Mapping[str, Any]) -> bool:
         """Do one step; whether it was refused."""
         at = _time(step["at"])
-        accounting.apply_due(category_id=self.category.pk, at=at)
         try:
             self._do(step, at)
         except DomainError:
@@ -87,19 +87,21 @@ class Player:
         return False
 
     def state(self, *, refused: bool, at: int) -> dict[str, Any]:
-        states = wallet_states(wallets=self.wallets.values(), at=_time(at))
-        drawn = dict(Allocation.objects.filter(category=self.category).values_list("pk", "drawn_ticks"))
+        loaded = read(self.category, [wallet.pk for wallet in self.wallets.values()], _time(at))
+        book = loaded.book
+        rows = [loaded.row_of_wallet[wallet.pk] for wallet in self.wallets.values()]
+        available = available_everywhere(book, rows)
+        drawn = {
+            name: int(book.drawn[row]) if (row := loaded.row_of_allocation.get(one.pk)) is not None else 0
+            for name, one in self.allocations.items()
+        }
         return {
             "refused": refused,
             "wallets": {
-                name: {
-                    "used": states[wallet.pk].used_ticks,
-                    "uncovered": states[wallet.pk].uncovered_ticks,
-                    "available": states[wallet.pk].available_ticks,
-                }
-                for name, wallet in self.wallets.items()
+                name: {"used": int(book.used[row]), "uncovered": int(book.uncovered[row]), "available": amount}
+                for name, row, amount in zip(self.wallets, rows, available, strict=True)
             },
-            "allocations": {name: drawn[one.pk] for name, one in self.allocations.items()},
+            "allocations": drawn,
         }
 
     def _do(self, step: Mapping[str, Any], at: datetime) -> None:

@@ -1,0 +1,47 @@
+"""What happens by the clock: due instants, and the parts of the journal's tables made ahead."""
+
+import logging
+from datetime import timedelta
+
+from django.db import connection
+from procrastinate.contrib.django import app
+
+from bursar.accounting.services import apply_due, categories_with_ledger
+from bursar.kernel import clock
+
+log = logging.getLogger(__name__)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="bursar.metering.tasks.apply_due_everywhere", queueing_lock="metering.apply_due_everywhere")
+def apply_due_everywhere(timestamp: int) -> int:
+    """Apply what is due in every category, each in a transaction of its own; the number of categories where it was.
+
+    Late or twice makes no difference: every posting and every read applies what is due before anything else.
+    """
+    at = clock.now()
+    applied = 0
+    failures: list[Exception] = []
+    for category_id in categories_with_ledger():
+        try:
+            applied += apply_due(category_id=category_id, at=at)
+        except Exception as failure:  # one broken category must not hold up the others; the job still fails
+            log.exception("what is due in category %s could not be applied", category_id)
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+    return applied
+
+
+@app.periodic(cron="23 3 * * *")
+@app.task(name="bursar.metering.tasks.add_parts_ahead", queueing_lock="metering.add_parts_ahead")
+def add_parts_ahead(timestamp: int) -> int:
+    """Make the coming three months' parts of the journal and of the reports; the number of parts made."""
+    today = clock.now().date()
+    made = 0
+    with connection.cursor() as cursor:
+        for table in ("posting", "usage_report"):
+            cursor.execute("SELECT add_month_parts(%s, %s, %s)", [table, today, today + timedelta(days=92)])
+            row = cursor.fetchone()
+            made += row[0] if row else 0
+    return made

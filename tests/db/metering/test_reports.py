@@ -1,0 +1,347 @@
+"""Reports are booked exactly once; a request is booked whole or not at all."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from bursar.accounting import selectors as accounting
+from bursar.accounting.models import Posting, Wallet
+from bursar.metering import selectors
+from bursar.metering.errors import ReportConflict, ReportsAtFault, TooManyReports
+from bursar.metering.models import ReportIdentity, UsageReport
+from bursar.metering.services import REPORTS_MAX, post_reports
+from bursar.structure.roles import NotAllowed, Role
+from tests.factories.catalogue import make_category, make_level_category
+from tests.factories.ledger import AT, YEAR_END, YEAR_START, make_allocation, make_report
+from tests.factories.structure import make_membership, make_organization, make_project, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def category(verified):
+    return verified(make_category())
+
+
+@pytest.fixture
+def drive(verified):
+    return verified(make_level_category())
+
+
+@pytest.fixture
+def university():
+    return make_workspace(make_organization("University"))
+
+
+@pytest.fixture
+def project(university):
+    return make_workspace(make_project(organization=university.organization))
+
+
+def post(*reports, by=None, at=AT):
+    return post_reports(reports=reports, by=by, at=at)
+
+
+def written():
+    return (UsageReport.objects.count(), ReportIdentity.objects.count(), Posting.objects.count(), used())
+
+
+def used():
+    return dict(Wallet.objects.values_list("workspace_id", "used_ticks"))
+
+
+def faults(*reports, at=AT, by=None):
+    before = written()
+    with pytest.raises(ReportsAtFault) as refusal:
+        post(*reports, at=at, by=by)
+    assert written() == before
+    return [(one.index, one.report_id, one.code) for one in refusal.value.faults]
+
+
+def test_post__a_report__is_answered_with_the_balance(category, university, project) -> None:
+    root = make_allocation(university, category, 100)
+    make_allocation(project, category, 60, source=root.wallet)
+    answer = post(make_report(project, category, 25))
+    (balance,) = answer.balances
+    assert (answer.posted, answer.duplicates) == (1, ())
+    assert (balance.workspace_id, balance.used_ticks, balance.available_ticks) == (project.pk, 25, 35)
+    assert (balance.uncovered_ticks, balance.locked, balance.over, balance.why) == (0, False, False, ())
+
+
+def test_post__the_same_report_again__is_a_duplicate_for_ever(category, university) -> None:
+    make_allocation(university, category, 100)
+    report = make_report(university, category, 25)
+    post(report)
+    before = written()
+    answer = post(report, report, at=AT + timedelta(days=400))
+    assert (answer.posted, answer.duplicates) == (0, (report.report_id,) * 2)
+    assert answer.balances[0].used_ticks == 25
+    assert written() == before
+
+
+def test_post__twice_in_one_request__counts_once(category, university) -> None:
+    report = make_report(university, category, 25)
+    answer = post(report, report)
+    assert (answer.posted, answer.duplicates, used()) == (1, (report.report_id,), {university.pk: 25})
+
+
+def test_post__an_id_with_other_content__is_a_conflict_naming_each_and_nothing_is_booked(category, university) -> None:
+    first, second = make_report(university, category, 25), make_report(university, category, 1)
+    post(first, second)
+    before = written()
+    new = make_report(university, category, 7)
+    with pytest.raises(ReportConflict) as refusal:
+        post(new, replace(first, amount_ticks=26), replace(second, job="other"))
+    assert refusal.value.report_ids == (first.report_id, second.report_id)
+    assert [(one.index, one.code) for one in refusal.value.faults] == [(1, "report_conflict"), (2, "report_conflict")]
+    assert written() == before
+    with pytest.raises(ReportConflict):
+        post(new, replace(new, amount_ticks=8))
+    assert written() == before
+
+
+def test_post__who_the_user_is_learned_later__is_still_the_same_report(category, university) -> None:
+    report = make_report(university, category, 25, user="ada")
+    post(report)
+    assert post(replace(report, person_id=7)).duplicates == (report.report_id,)
+
+
+def test_post__the_same_id_in_two_categories__are_two_reports(category, verified, university) -> None:
+    other = verified(make_category())
+    report = make_report(university, category, 25)
+    assert post(report, replace(report, category_id=other.pk)).posted == 2
+
+
+def test_post__reports_at_fault__are_all_named_with_their_place_and_nothing_is_booked(category, university) -> None:
+    good = make_report(university, category, 1)
+    bad = [
+        replace(good, report_id=""),
+        replace(good, report_id="long", scope="x" * 201),
+        replace(good, report_id="much", amount_ticks=2**63),
+        replace(good, report_id="empty", period_start=good.period_end),
+        replace(good, report_id="naive", period_start=good.period_start.replace(tzinfo=None)),
+        replace(good, report_id="ahead", period_end=AT + timedelta(minutes=6)),
+        replace(good, report_id="level", amount_ticks=-1, is_absolute=True),
+        replace(good, report_id="category", category_id=2**62),
+        replace(good, report_id="workspace", workspace_id=2**70),
+        replace(good, report_id="original", corrects="nobody"),
+    ]
+    assert faults(good, *bad) == [
+        (1, "", "report_id_missing"),
+        (2, "long", "text_too_long"),
+        (3, "much", "overflow"),
+        (4, "empty", "period_empty"),
+        (5, "naive", "period_without_time_zone"),
+        (6, "ahead", "in_the_future"),
+        (7, "level", "negative_level"),
+        (8, "category", "unknown_category"),
+        (9, "workspace", "unknown_workspace"),
+        (10, "original", "unknown_original"),
+    ]
+    assert Wallet.objects.count() == 0
+
+
+def test_post__a_little_ahead__counts_as_now(category, university) -> None:
+    post(make_report(university, category, 5, until=AT + timedelta(minutes=5)))
+    assert UsageReport.objects.get().used_at == AT
+
+
+def test_post__ten_thousand_and_one__is_refused(category, university) -> None:
+    report = make_report(university, category, 1)
+    before = written()
+    with pytest.raises(TooManyReports):
+        post(*[report] * (REPORTS_MAX + 1))
+    assert written() == before
+
+
+def test_post__more_taken_back_than_was_used__names_the_reports(category, university, project) -> None:
+    post(make_report(project, category, 10), make_report(university, category, 10))
+    good, bad = make_report(project, category, -10), make_report(university, category, -11)
+    assert faults(good, bad) == [(1, bad.report_id, "negative_usage")]
+
+
+def test_post__more_than_can_be_counted__is_refused(category, university) -> None:
+    post(make_report(university, category, 2**62))
+    more = make_report(university, category, 2**62)
+    assert faults(more) == [(0, more.report_id, "overflow")]
+
+
+def test_post__by_another_provider__is_refused(category, verified, university) -> None:
+    provider = category.provider.organization
+    mine = make_membership(scope=provider, role=Role.PROVIDER_MANAGER).person
+    other = verified(make_category())
+    stranger = make_membership(scope=university.organization, role=Role.ORGANIZATION_OWNER).person
+    report = make_report(university, category, 1)
+    before = written()
+    with pytest.raises(NotAllowed):
+        post(report, by=stranger)
+    assert written() == before
+    foreign = make_report(university, other, 1)
+    assert faults(report, foreign, by=mine) == [(1, foreign.report_id, "not_your_category")]
+    assert post(report, by=mine).posted == 1
+
+
+def test_post__a_level__moves_usage_by_the_difference(drive, university) -> None:
+    make_allocation(university, drive, 100)
+    post(make_report(university, drive, 30, is_absolute=True))
+    post(make_report(university, drive, 10, is_absolute=True, until=AT + timedelta(minutes=1)))
+    assert used() == {university.pk: 10}
+
+
+def test_post__an_older_level_that_arrives_late__is_recorded_and_changes_nothing(drive, university) -> None:
+    post(make_report(university, drive, 30, is_absolute=True, scope="home"))
+    late = make_report(university, drive, 80, is_absolute=True, scope="home", until=AT - timedelta(days=1))
+    post(late)
+    assert used() == {university.pk: 30}
+    assert UsageReport.objects.get(report_id=late.report_id).posted_ticks == 0
+
+
+def test_post__levels_of_one_request__count_in_order_of_their_periods(drive, university) -> None:
+    newer = make_report(university, drive, 30, is_absolute=True, scope="home")
+    older = make_report(university, drive, 80, is_absolute=True, scope="home", until=AT - timedelta(days=1))
+    moved = make_report(university, drive, 5, scope="home", until=AT - timedelta(hours=2))
+    post(newer, moved, older)
+    posted = dict(UsageReport.objects.values_list("report_id", "posted_ticks"))
+    assert posted == {older.report_id: 80, moved.report_id: 5, newer.report_id: -55}
+
+
+def test_post__a_difference_with_a_scope__moves_its_level(drive, university) -> None:
+    post(make_report(university, drive, 30, is_absolute=True, scope="home"))
+    post(make_report(university, drive, 5, scope="home"))
+    post(make_report(university, drive, 40, is_absolute=True, scope="home", until=AT + timedelta(minutes=2)))
+    assert used() == {university.pk: 40}
+
+
+def test_post__levels_of_scopes_and_of_the_whole__are_never_mixed(drive, university) -> None:
+    post(make_report(university, drive, 30, is_absolute=True, scope="home"))
+    whole = make_report(university, drive, 50, is_absolute=True)
+    assert faults(whole) == [(0, whole.report_id, "mixed_levels")]
+
+
+def test_post__a_correction__posts_the_difference_at_the_originals_time(category, university) -> None:
+    make_allocation(university, category, 100, start=YEAR_START, end=AT - timedelta(days=2), at=YEAR_START)
+    make_allocation(university, category, 100, start=AT - timedelta(days=2), at=YEAR_START)
+    day_of_use = AT - timedelta(days=3)
+    original = make_report(university, category, 10, until=day_of_use, user="ada", job="7")
+    post(original)
+    first = make_report(university, category, 15, corrects=original.report_id)
+    last = make_report(university, category, 12, corrects=original.report_id)
+    post(first)
+    post(last)
+    posted = dict(UsageReport.objects.values_list("report_id", "posted_ticks"))
+    assert posted == {original.report_id: 10, first.report_id: 5, last.report_id: -3}
+    assert set(UsageReport.objects.values_list("used_at", "user", "job")) == {
+        (original.used_at, "ada", "7"),
+    }
+    states = {
+        one.allocation.end: one.drawn_ticks for one in accounting.allocations_into(wallet=Wallet.objects.get(), at=AT)
+    }
+    assert states == {AT - timedelta(days=2): 12, YEAR_END: 0}
+    hours = set(Posting.objects.filter(allocation_id=None).values_list("effective_at", flat=True))
+    assert hours == {day_of_use - timedelta(hours=1)}
+
+
+def test_post__a_correction_in_the_same_request__counts(category, university) -> None:
+    original = make_report(university, category, 10)
+    correction = make_report(university, category, 4, corrects=original.report_id)
+    post(correction, original)
+    assert used() == {university.pk: 4}
+    again = make_report(university, category, 4, corrects=correction.report_id)
+    assert faults(again) == [(0, again.report_id, "corrects_a_correction")]
+
+
+def test_post__a_correction_for_another_workspace__is_refused(category, university, project) -> None:
+    original = make_report(university, category, 10)
+    post(original)
+    wrong = make_report(project, category, 4, corrects=original.report_id)
+    assert faults(wrong) == [(0, wrong.report_id, "original_of_another_workspace")]
+
+
+def test_post__a_correction_of_the_level__changes_it_and_of_an_older_one_nothing(drive, university) -> None:
+    older = make_report(university, drive, 30, is_absolute=True, scope="home", until=AT - timedelta(hours=1))
+    level = make_report(university, drive, 50, is_absolute=True, scope="home")
+    post(older, level)
+    post(make_report(university, drive, 99, corrects=older.report_id))
+    assert used() == {university.pk: 50}
+    post(make_report(university, drive, 45, corrects=level.report_id))
+    assert used() == {university.pk: 45}
+    post(make_report(university, drive, 46, is_absolute=True, scope="home", until=AT + timedelta(minutes=1)))
+    assert used() == {university.pk: 46}
+
+
+def test_post__late_usage_within_grace__lands_in_its_own_window(category, university) -> None:
+    old_year = make_allocation(
+        university,
+        category,
+        100,
+        start=YEAR_START - timedelta(days=365),
+        end=YEAR_START,
+        at=YEAR_START - timedelta(days=9),
+    )
+    make_allocation(university, category, 100, at=YEAR_START - timedelta(days=9))
+    now = YEAR_START + timedelta(days=3)
+    post(make_report(university, category, 10, until=YEAR_START), at=now)
+    old_year.refresh_from_db()
+    assert old_year.drawn_ticks == 10
+
+
+def test_post__an_hour_each__is_journalled_by_the_hour_oldest_first(category, university, project) -> None:
+    root = make_allocation(university, category, 25)
+    make_allocation(project, category, 15, source=root.wallet)
+    hours = [AT - timedelta(hours=n) for n in (3, 2, 1)]
+    post(*(make_report(project, category, 10, until=until) for until in reversed(hours)))
+    rows = Posting.objects.filter(kind="draw").order_by("effective_at", "allocation_id")
+    starts = [until - timedelta(hours=1) for until in hours]
+    wallet = Wallet.objects.get(workspace=project)
+    mine = rows.filter(wallet_id=wallet.pk).values_list("effective_at", "used_ticks", "drawn_ticks", "uncovered_ticks")
+    assert sorted(mine) == [
+        (starts[0], 0, 10, 0),
+        (starts[0], 10, 0, 0),
+        (starts[1], 0, 0, 5),
+        (starts[1], 0, 5, 0),
+        (starts[1], 10, 0, 0),
+        (starts[2], 0, 0, 10),
+        (starts[2], 10, 0, 0),
+    ]
+    above = rows.exclude(wallet_id=wallet.pk).values_list("effective_at", "drawn_ticks")
+    assert [*above] == [(starts[0], 10), (starts[1], 5)]
+
+
+def test_usage__by_day_and_by_person__counts_corrections_at_their_day(category, university) -> None:
+    yesterday = AT - timedelta(days=1)
+    original = make_report(university, category, 10, until=yesterday, user="ada", person_id=3, resource_id=9)
+    post(original, make_report(university, category, 4, user="bob", resource_id=9))
+    post(make_report(university, category, 6, corrects=original.report_id))
+    span = {"category_id": category.pk, "since": YEAR_START, "until": YEAR_END, "resource_id": 9}
+    assert [(one.day, one.ticks) for one in selectors.usage_by_day(**span)] == [(yesterday.date(), 6), (AT.date(), 4)]
+    people = [(one.person_id, one.user, one.ticks) for one in selectors.usage_by_person(**span)]
+    assert people == [(3, "ada", 6), (None, "bob", 4)]
+    assert selectors.usage_ticks(**span) == 10
+    assert len(selectors.reports_of_resource(category_id=category.pk, resource_id=9)) == 3
+
+
+def test_post__takes_as_many_statements_however_many_reports(
+    category, university, django_assert_max_num_queries
+) -> None:
+    root = make_allocation(university, category, 10_000)
+    places = [make_workspace(make_project(organization=university.organization)) for _ in range(8)]
+    for place in places:
+        make_allocation(place, category, 500, source=root.wallet)
+    with django_assert_max_num_queries(20) as first:
+        post(make_report(places[0], category, 1))
+    with django_assert_max_num_queries(20) as second:
+        post(*(make_report(place, category, 1) for place in places))
+    assert len(first) == len(second)
+
+
+def test_reports__lie_in_the_part_of_their_month(category, university) -> None:
+    post(make_report(university, category, 1))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT add_month_parts('usage_report', '2031-01-15', '2031-03-01')")
+        assert cursor.fetchone() == (3,)
+        cursor.execute("SELECT add_month_parts('usage_report', '2031-01-15', '2031-03-01')")
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SELECT to_regclass('usage_report_2031_02') IS NOT NULL")
+        assert cursor.fetchone() == (True,)
