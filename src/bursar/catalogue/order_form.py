@@ -373,6 +373,17 @@ def _is_asked(field: FormField, cleaned: Mapping[str, Any]) -> bool:
     return any(_same(cleaned.get(other), value) for value in wanted)
 
 
+def asked_fields(schema: Mapping[str, Any], answers: Mapping[str, Any]) -> tuple[FormField, ...]:
+    """The fields that are asked with these answers, in order."""
+    asked: list[FormField] = []
+    known: dict[str, Any] = {}
+    for field in form_fields(schema):
+        if _is_asked(field, known):
+            asked.append(field)
+            known[field.name] = answers.get(field.name, field.default)
+    return tuple(asked)
+
+
 def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 

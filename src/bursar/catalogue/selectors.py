@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, 
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from bursar.catalogue import registry
 from bursar.catalogue.checklist import Item, publication_checklist
 from bursar.catalogue.errors import (
     BackendNotFound,
@@ -20,6 +21,7 @@ from bursar.catalogue.errors import (
     PlanNotFound,
     ProductNotFound,
     ProviderNotFound,
+    SecretsUnreadable,
     ShelfNotFound,
 )
 from bursar.catalogue.lifecycle import OfferingState
@@ -450,6 +452,14 @@ def backend_of_provider(viewer: Person, backend_id: int, at: datetime) -> Backen
     if backend is None:
         raise BackendNotFound
     return backend
+
+
+def secrets_set(backend: Backend) -> frozenset[str]:
+    """The names of the secret settings that have a value; of secrets no key can read, none."""
+    try:
+        return frozenset(registry.secrets_of(backend))
+    except SecretsUnreadable:
+        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import Q, QuerySet
+from django.forms.utils import ErrorDict
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -529,6 +530,12 @@ class FormFieldForm(forms.Form):
     )
     remove = forms.BooleanField(label=_("Remove"), required=False)
 
+    def full_clean(self) -> None:
+        """What is to be removed need not be right."""
+        super().full_clean()
+        if self.is_bound and self.cleaned_data.get("remove"):
+            self._errors = ErrorDict()
+
     def property(self) -> tuple[str, dict[str, Any], bool]:
         """(name, schema of the property, whether it is needed) of what was typed, unchecked: `validate_schema` checks."""
         typed = self.cleaned_data
@@ -622,7 +629,7 @@ def schema_of_rows(rows: Iterable[FormFieldForm]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for row in rows:
-        if row.cleaned_data.get("remove"):
+        if not row.cleaned_data or row.cleaned_data.get("remove"):
             continue
         name, spec, needed = row.property()
         while name in properties:

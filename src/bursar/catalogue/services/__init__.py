@@ -40,6 +40,7 @@ from bursar.catalogue.services.plans import (
     edit_plan,
     remove_plan,
     set_price,
+    set_prices,
     unarchive_plan,
 )
 from bursar.catalogue.services.providers import authorize_provider, edit_provider, revoke_provider
@@ -84,6 +85,7 @@ __all__ = [
     "set_backend_enabled",
     "set_order_form",
     "set_price",
+    "set_prices",
     "set_visibility",
     "unarchive_category",
     "unarchive_plan",

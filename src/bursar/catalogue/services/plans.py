@@ -174,6 +174,22 @@ def set_price(
     return new
 
 
+@transaction.atomic
+def set_prices(
+    *,
+    plan: Plan,
+    prices: Collection[tuple[Component, Decimal, int]],
+    by: Person | None,
+    at: datetime,
+    valid_from: datetime | None = None,
+) -> list[PlanComponent]:
+    """Several prices of one plan at once, each (component, price, amount) as in `set_price`: all or none."""
+    return [
+        set_price(plan=plan, component=component, price=price, amount=amount, valid_from=valid_from, by=by, at=at)
+        for component, price, amount in prices
+    ]
+
+
 def _save(plan: Plan) -> None:
     check(plan)
     if plan.resources_max is not None and plan.resources_max < 1:
