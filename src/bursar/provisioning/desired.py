@@ -17,7 +17,7 @@ def desired_of(resources: Iterable[Resource], *, at: datetime) -> list[DesiredRe
     users = users_of(workspaces.values(), at)
     people = {person.pk for members in users.values() for person in members}
     people |= {w.person_id for w in workspaces.values() if w.person_id is not None}
-    backends = {resource.offering.backend_id for resource in resources}
+    backends = {r.offering.backend_id for r in resources if r.offering.backend_id is not None}
     usernames = {
         (backend, person): name
         for backend, person, name in LocalAccount.objects.filter(

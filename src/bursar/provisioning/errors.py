@@ -45,9 +45,8 @@ class OfferingNotVisible(DomainError):
 class OfferingNotActive(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "offering_not_active"
-    message: ClassVar[str] = N_("“{offering}” takes no new orders now: it is {state}. {reason}")
+    message: ClassVar[str] = N_("“{offering}” takes no new orders now. {reason}")
     offering: str
-    state: str
     reason: str
     field: str = "offering"
 

@@ -18,8 +18,8 @@ class OrderState(StrEnum):
     CANCELED = "canceled"  # taken back before it was executed
 
     @property
-    def title(self) -> str:
-        return ORDER_STATE_TITLES[self]
+    def label(self) -> str:
+        return str(ORDER_STATE_TITLES[self])
 
 
 ORDER_STATE_TITLES: Final = {
@@ -74,8 +74,8 @@ class ResourceState(StrEnum):
     FAILED = "failed"  # the backend refused the wish
 
     @property
-    def title(self) -> str:
-        return RESOURCE_STATE_TITLES[self]
+    def label(self) -> str:
+        return str(RESOURCE_STATE_TITLES[self])
 
 
 RESOURCE_STATE_TITLES: Final = {

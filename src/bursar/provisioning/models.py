@@ -9,10 +9,14 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from bursar.catalogue.models import Backend, Component, Offering, Plan
-from bursar.provisioning.lifecycle import OPEN_ORDER_STATES, OrderState, ResourceState
+from bursar.provisioning.lifecycle import (
+    OPEN_ORDER_STATES,
+    ORDER_STATE_TITLES,
+    RESOURCE_STATE_TITLES,
+    OrderState,
+    ResourceState,
+)
 from bursar.structure.models import Organization, Person, Project, Workspace
-
-RESOURCE_STATES = [(s.value, s.title) for s in ResourceState]
 
 
 class Resource(models.Model):
@@ -29,7 +33,9 @@ class Resource(models.Model):
     form = models.JSONField(default=dict)
     end = models.DateTimeField(_("end"), null=True, blank=True)
     state = models.CharField(
-        max_length=12, default=ResourceState.CREATING.value, choices=[(s.value, s.title) for s in ResourceState]
+        max_length=12,
+        default=ResourceState.CREATING.value,
+        choices=[(s.value, RESOURCE_STATE_TITLES[s]) for s in ResourceState],
     )
 
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="resources")
@@ -133,7 +139,9 @@ class Order(models.Model):
     )
     terms_accepted_at = models.DateTimeField(null=True)
     state = models.CharField(
-        max_length=16, default=OrderState.PENDING_CONSUMER.value, choices=[(s.value, s.title) for s in OrderState]
+        max_length=16,
+        default=OrderState.PENDING_CONSUMER.value,
+        choices=[(s.value, ORDER_STATE_TITLES[s]) for s in OrderState],
     )
     error = models.CharField(max_length=2000, blank=True)
     generation = models.PositiveIntegerField(null=True, help_text="the resource's wish that this order made")

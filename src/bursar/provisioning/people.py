@@ -51,11 +51,11 @@ def users_of(workspaces: Iterable[Workspace], at: datetime) -> Mapping[int, list
             .order_by("person_id")
         )
         for membership in memberships:
-            workspace_id = (
-                by_project[membership.project_id]
-                if membership.project_id is not None
-                else by_organization[membership.organization_id]
-            )
+            if membership.project_id is not None:
+                workspace_id = by_project[membership.project_id]
+            else:
+                assert membership.organization_id is not None
+                workspace_id = by_organization[membership.organization_id]
             found[workspace_id][membership.person_id] = membership.person
     persons = {w.person_id: w.pk for w in workspaces if w.person_id is not None}
     for person in Person.objects.filter(pk__in=persons, is_active=True) if persons else ():

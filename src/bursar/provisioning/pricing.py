@@ -5,13 +5,13 @@ from datetime import datetime
 from fractions import Fraction
 
 from bursar.catalogue.models import Component, Plan, PlanComponent
+from bursar.catalogue.selectors import prices_in_force
 from bursar.engine.estimate import Estimate, PricedComponent, estimate
 
 
 def prices_at(plan: Plan, at: datetime) -> dict[int, PlanComponent]:
     """Component id -> the price line in force at the instant."""
-    lines = PlanComponent.objects.filter(plan=plan, valid_from__lte=at).order_by("valid_from", "pk")
-    return {line.component_id: line for line in lines}
+    return {component_id: line for (_, component_id), line in prices_in_force([plan.pk], at).items()}
 
 
 def estimate_for(

@@ -74,6 +74,7 @@ def quota_of(resource: Resource, *, at: datetime) -> list[ComponentQuota]:
 def reported_ticks(resource: Resource, component: Component) -> int:
     """What was posted of this component of the resource so far, corrections included."""
     scope = scope_of_usage(resource.pk, component.key)
+    assert component.category_id is not None
     posted = UsageReport.objects.filter(
         Q(scope=scope) | Q(scope__startswith=f"{scope} "), resource_id=resource.pk, category_id=component.category_id
     ).aggregate(ticks=Sum("posted_ticks"))["ticks"]

@@ -8,6 +8,7 @@ asked again.
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from bursar.catalogue import registry
@@ -87,11 +88,12 @@ def _take_up(resource_id: int) -> bool:
         return False
     wish = {"resource_id": resource.pk, "generation": resource.generation}
     try:
-        plugin = asked(lambda: registry.make(resource.offering.backend)) if resource.offering.backend else None
-        if plugin is None:
+        backend = resource.offering.backend
+        if backend is None:
             raise Unreachable("The offering has no backend.")
-        if not resource.offering.backend.enabled:
-            raise Unreachable(f"The backend {resource.offering.backend.name} is switched off.")
+        if not backend.enabled:
+            raise Unreachable(f"The backend {backend.name} is switched off.")
+        plugin = asked(lambda: registry.make(backend))
         answer = _remove(plugin, resource, wish) if resource.desired_gone else _ensure(plugin, resource, wish)
     except Unreachable as error:
         return not outcome.note_unreachable(**wish, message=str(error), at=now())
@@ -165,7 +167,8 @@ def _desired(resource: Resource) -> DesiredResource:
 # ------------------------------------------------------------------------------------------------ what is kept in step
 def sync_accounts(plugin: Plugin, resource: Resource) -> Outcome:
     """Ask for a local account for each user of the resource who has none, where the backend makes accounts."""
-    if not isinstance(plugin, ManagesAccounts):
+    backend = resource.offering.backend
+    if backend is None or not isinstance(plugin, ManagesAccounts):
         return Done()
     desired = _desired(resource)
     missing = [
@@ -176,13 +179,11 @@ def sync_accounts(plugin: Plugin, resource: Resource) -> Outcome:
         if member.person_id in known:
             continue
         known.add(member.person_id)
-        answer = asked(lambda member=member: plugin.ensure_account(member))
+        answer = asked(partial(plugin.ensure_account, member))
         if not isinstance(answer, Done):
             return answer
         if answer.backend_id:
-            accounts.note_account(
-                backend=resource.offering.backend, person_id=member.person_id, username=answer.backend_id, at=now()
-            )
+            accounts.note_account(backend=backend, person_id=member.person_id, username=answer.backend_id, at=now())
     return Done()
 
 

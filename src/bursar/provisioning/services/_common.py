@@ -99,7 +99,7 @@ def step_order(order: Order, action: OrderAction, *, at: datetime) -> None:
     """
     state = order_after(OrderState(order.state), action)
     if state is None:
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=action.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=action.value)
     order.state = state.value
     if state in {OrderState.DONE, OrderState.FAILED, OrderState.REJECTED, OrderState.CANCELED}:
         order.closed_at = at
@@ -135,7 +135,7 @@ def step_resource(
     before = ResourceState(resource.state)
     state = resource_after(before, action)
     if state is None:
-        raise ResourceStepNotOpen(state=str(before.title), action=action.value)
+        raise ResourceStepNotOpen(state=before.label, action=action.value)
     resource.state = state.value
     if state is before:
         return

@@ -10,9 +10,9 @@ from django.db import IntegrityError, transaction
 from django.utils.formats import date_format
 from django.utils.text import slugify
 
-from bursar.catalogue.lifecycle import OfferingState
 from bursar.catalogue.models import Component, Offering, Plan
 from bursar.catalogue.order_form import validate_values
+from bursar.catalogue.selectors import offerings_open_to, plans_open_to, why_closed
 from bursar.engine.estimate import Estimate
 from bursar.provisioning import gate, pricing
 from bursar.provisioning.errors import (
@@ -154,45 +154,24 @@ def check_end(workspace: Workspace, end: datetime | None, *, start: datetime | N
 def check_offering(offering: Offering, workspace: Workspace, *, kind: str) -> None:
     """raises   OfferingNotVisible, OfferingNotActive, BackendMissing"""
     if kind == Kind.CREATE:
-        if not is_offered_to(offering, workspace):
+        if not offerings_open_to(workspace).filter(pk=offering.pk).exists():
             raise OfferingNotVisible(workspace=str(workspace))
-        if offering.state != OfferingState.ACTIVE:
-            raise OfferingNotActive(offering=offering.name, state=offering.state, reason=offering.paused_reason)
+        if reason := why_closed(offering):
+            raise OfferingNotActive(offering=offering.name, reason=reason)
     if offering.backend_id is None:
         raise BackendMissing(offering=offering.name)
 
 
-def is_offered_to(offering: Offering, workspace: Workspace) -> bool:
-    """Whether the offering is on the shelf of this workspace; drafts and archived ones are on nobody's."""
-    if offering.state not in {OfferingState.ACTIVE, OfferingState.PAUSED} or offering.provider.revoked_at is not None:
-        return False
-    if offering.visibility == Offering.Visibility.EVERYONE:
-        return True
-    organization = organization_of(workspace)
-    if offering.visibility == Offering.Visibility.ORGANIZATIONS:
-        return organization is not None and offering.visible_organizations.filter(pk=organization.pk).exists()
-    if offering.visibility == Offering.Visibility.PROJECTS:
-        path = workspace.project.path if workspace.project else []
-        return offering.visible_projects.filter(pk__in=path).exists()
-    return False
-
-
-def plans_for(offering: Offering, workspace: Workspace) -> list[Plan]:
-    """The plans that this workspace may take."""
-    organization = organization_of(workspace)
-    plans = offering.plans.filter(archived_at=None).prefetch_related("organizations")
-    return [plan for plan in plans if not (chosen := list(plan.organizations.all())) or organization in chosen]
-
-
-def check_plan(offering: Offering, workspace: Workspace, plan_id: int | None, *, resource: Resource | None) -> Plan:
-    """raises   PlanNotAvailable, PlanSoldOut"""
+def check_plan(
+    offering: Offering, workspace: Workspace, plan_id: int | None, *, resource: Resource | None = None
+) -> Plan:
+    """raises   PlanNotAvailable"""
     if resource is not None and resource.plan_id == plan_id:
         return resource.plan  # what one has may be kept although it is no longer sold
-    for plan in plans_for(offering, workspace):
-        if plan.pk == plan_id:
-            _check_room(plan)
-            return plan
-    raise PlanNotAvailable(workspace=str(workspace))
+    plan = None if plan_id is None else plans_open_to(offering, workspace).filter(pk=plan_id).first()
+    if plan is None:
+        raise PlanNotAvailable(workspace=str(workspace))
+    return plan
 
 
 def _check_room(plan: Plan) -> None:
@@ -231,14 +210,12 @@ def submit_order(
     raises            in this order: NotAllowed; OfferingNotVisible, OfferingNotActive, BackendMissing; WorkspaceEnded,
                       WorkspaceNotStarted; PlanNotAvailable; NameNeeded; UnknownComponent, LimitNotWhole, LimitNegative,
                       LimitTooSmall, LimitTooLarge; catalogue's InvalidForm; StartInThePast, EndInThePast, EndAfterProject;
-                      TermsNotAccepted; KeyReused; NoValidAllocation; PlanSoldOut
+                      TermsNotAccepted; KeyReused; NoValidAllocation, QuotaUsedUp; PlanSoldOut
     """
     require(by, Permission.PLACE_ORDER, workspace, at)
     check_offering(offering, workspace, kind=Kind.CREATE)
     check_workspace(workspace, start=start, at=at)
-    plan = next((p for p in plans_for(offering, workspace) if p.pk == plan_id), None)
-    if plan is None:
-        raise PlanNotAvailable(workspace=str(workspace))
+    plan = check_plan(offering, workspace, plan_id)
     name = check_name(name)
     components = list(offering.components.select_related("category"))
     checked_limits = check_limits(components, limits or {})
@@ -266,7 +243,7 @@ def submit_order(
     )
     if (known := _placed_before(order)) is not None:
         return known
-    gate.require_allocations(workspace, components, at=at)
+    gate.require_allocations(workspace, components, at=at, new=True)
     _check_room(plan)
     return _place(order, components, by=by, at=at, first=True, switched=False)
 
@@ -294,7 +271,7 @@ def submit_change(
         resource.state == ResourceState.FAILED and resource.first_ok_at is not None and not resource.desired_gone
     ):
         raise_if_open_order(resource, idempotency_key, by)
-        raise ResourceStepNotOpen(state=str(ResourceState(resource.state).title), action="change")
+        raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="change")
     check_offering(offering, resource.workspace, kind=Kind.CHANGE)
     check_workspace(resource.workspace, start=start, at=at)
     components = list(offering.components.select_related("category"))
@@ -324,6 +301,8 @@ def submit_change(
         raise NothingChanges
     raise_if_open_order(resource)
     gate.require_allocations(resource.workspace, components, at=at)
+    if plan.pk != resource.plan_id:
+        _check_room(plan)
     return _place(order, components, by=by, at=at, first=False, switched=plan.pk != resource.plan_id)
 
 
@@ -362,7 +341,7 @@ def submit_termination(
         return known
     raise_if_open_order(resource)
     if resource.state not in {*LIVE_RESOURCE_STATES, ResourceState.FAILED}:
-        raise ResourceStepNotOpen(state=str(ResourceState(resource.state).title), action="terminate")
+        raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="terminate")
     return _place(order, [], by=by, at=at, first=False, switched=False)
 
 
@@ -418,7 +397,8 @@ def candidate_for(
     )
 
 
-def _money(amount: Fraction) -> Decimal:
+def money_of(amount: Fraction) -> Decimal:
+    """An estimate as it is kept, to a ten-thousandth of the currency."""
     return Decimal(round(amount * 10_000)) / 10_000
 
 
@@ -426,7 +406,7 @@ def _place(
     order: Order, components: list[Component], *, by: Person | None, at: datetime, first: bool, switched: bool
 ) -> Order:
     estimate = pricing.estimate_for(order.plan, components, order.limits, at=at, first=first, switched=switched)
-    order.estimate_month, order.estimate_once = _money(estimate.month), _money(estimate.once)
+    order.estimate_month, order.estimate_once = money_of(estimate.month), money_of(estimate.once)
     order.currency = order.offering.provider.organization.currency
     order.estimate_ticks = {str(category): ticks for category, ticks in estimate.ticks.items()}
     if order.kind == Kind.TERMINATE:
@@ -578,7 +558,7 @@ def require_to_decide(by: Person, order: Order, side: Side, at: datetime) -> Non
 def _side_of(order: Order, action: OrderAction) -> Side:
     side = _SIDE_AWAITED.get(OrderState(order.state))
     if side is None:
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=action.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=action.value)
     return side
 
 
@@ -592,7 +572,7 @@ def approve_order(*, order_id: int, side: Side, reason: str = "", by: Person, at
     order = lock_order(order_id)
     require(by, _permission(side), _place_of(order, side), at)
     if _side_of(order, OrderAction.APPROVE) != side:
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=OrderAction.APPROVE.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=OrderAction.APPROVE.value)
     require_to_decide(by, order, side, at)
     decide(order, side, Decision.APPROVED, by=by, at=at, reason=reason.strip()[:2000])
     step_order(order, OrderAction.APPROVE, at=at)
@@ -611,7 +591,7 @@ def reject_order(*, order_id: int, side: Side, reason: str, by: Person, at: date
     order = lock_order(order_id)
     require(by, _permission(side), _place_of(order, side), at)
     if _side_of(order, OrderAction.REJECT) != side:
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=OrderAction.REJECT.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=OrderAction.REJECT.value)
     require_to_decide(by, order, side, at)
     if not reason.strip():
         raise ReasonNeeded
@@ -669,7 +649,7 @@ def check_not_overtaken(order: Order) -> None:
     """
     later = Order.objects.filter(resource=order.resource, pk__gt=order.pk, executed_at__isnull=False)
     if later.exclude(state=OrderState.FAILED).exists():
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=OrderAction.RETRY.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=OrderAction.RETRY.value)
 
 
 @transaction.atomic
@@ -718,7 +698,7 @@ def start_order(*, order_id: int, at: datetime) -> Order:
 
     order = lock_order(order_id)
     if order.state != OrderState.PENDING_START or (order.start is not None and order.start > at):
-        raise OrderStepNotOpen(state=str(OrderState(order.state).title), action=OrderAction.START.value)
+        raise OrderStepNotOpen(state=OrderState(order.state).label, action=OrderAction.START.value)
     try:
         with transaction.atomic():
             _execute(order, OrderAction.START, at=at)

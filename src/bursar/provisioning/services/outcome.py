@@ -7,12 +7,13 @@ from typing import Any
 from django.db import transaction
 
 from bursar.catalogue.models import Component
-from bursar.metering.services import Report, post_reports
+from bursar.metering.reports import Report
+from bursar.metering.services import post_reports
 from bursar.provisioning.lifecycle import OrderState, ResourceAction, ResourceState
 from bursar.provisioning.models import Order, Resource
 from bursar.provisioning.people import people_of_provider
-from bursar.provisioning.quota import scope_of_usage
 from bursar.provisioning.queue import ask_to_reconcile
+from bursar.provisioning.quota import scope_of_usage
 from bursar.provisioning.services._common import keep_plan_and_limits, lock_resource, step_resource, tell
 from bursar.provisioning.services.orders import complete_order, fail_order, wish_anew
 from bursar.structure.mail import ask_for_mail

@@ -53,7 +53,7 @@ def _set_paused(resource_id: int, *, paused: bool, by: Person | None, at: dateti
     _require_ability(resource, Pauses, action)
     wanted = ResourceState.OK if paused else ResourceState.PAUSED
     if resource.state != wanted or resource.desired_paused == paused:
-        raise ResourceStepNotOpen(state=str(ResourceState(resource.state).title), action=action)
+        raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action=action)
     raise_if_open_order(resource)
     if not paused:
         components = list(resource.offering.components.select_related("category__provider__organization"))
@@ -93,7 +93,7 @@ def set_end(*, resource_id: int, end: datetime | None, by: Person | None, at: da
     resource = lock_resource(resource_id)
     _require_either_side(resource, Permission.APPROVE_ORDER, by, at)
     if resource.desired_gone:
-        raise ResourceStepNotOpen(state=str(ResourceState(resource.state).title), action="end")
+        raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="end")
     check_end(resource.workspace, end, start=None, at=at)
     before, resource.end = resource.end, end
     resource.save(update_fields=["end"])
@@ -140,7 +140,7 @@ def ask_again(*, resource_id: int, by: Person | None, at: datetime) -> Resource:
         wish_anew(resource)
         resource.save()
     elif resource.state == ResourceState.TERMINATED:
-        raise ResourceStepNotOpen(state=str(ResourceState(resource.state).title), action="ask again")
+        raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="ask again")
     elif resource.matches:
         ask_to_sync(resource.pk)
         return resource

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -11,20 +12,20 @@ from bursar.catalogue import registry
 from bursar.catalogue.models import Component, Offering
 from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
-from bursar.metering.errors import ReportConflict
-from bursar.metering.services import Report, post_reports
+from bursar.metering.errors import ReportConflict, ReportsAtFault
+from bursar.metering.reports import Report
+from bursar.metering.services import REPORTS_MAX, post_reports
 from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
-from bursar.provisioning.models import Resource, UsageMark
+from bursar.provisioning.models import LocalAccount, Resource, UsageMark
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.quota import is_metered, scope_of_usage
 from bursar.provisioning.services._common import RESOURCE_RELATED
 
 logger = logging.getLogger(__name__)
 
-REPORTS_AT_ONCE = 10_000
 # A backend may tell of the last work of a resource a little after it was removed.
 AFTERWARDS = timedelta(days=2)
 MEASURED_STATES = (*LIVE_RESOURCE_STATES, ResourceState.TERMINATING, ResourceState.FAILED, ResourceState.CREATING)
@@ -87,10 +88,16 @@ def _note_failure(mark: UsageMark, error: str, *, at: datetime) -> None:
 def post(mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, *, at: datetime) -> None:
     """Post what a backend told, and move its mark, in one transaction."""
     reports, problems = reports_from(batch.records, resources, backend_id=mark.backend_id, at=at)
-    for first in range(0, len(reports), REPORTS_AT_ONCE):
-        problems += _post_known(reports[first : first + REPORTS_AT_ONCE], at=at)
+    again = False
+    for first in range(0, len(reports), REPORTS_MAX):
+        posted = _post_what_holds(reports[first : first + REPORTS_MAX], at=at)
+        problems += posted.problems
+        again = again or posted.again
     UsageMark.objects.filter(pk=mark.pk).update(
-        mark=batch.mark, read_at=at, failing_since=at if problems else None, error=" ".join(problems)[:1000]
+        mark=mark.mark if again else batch.mark,
+        read_at=at,
+        failing_since=(mark.failing_since or at) if problems else None,
+        error=" ".join(problems)[:1000],
     )
     for resource_id in sorted({report.resource_id for report in reports if report.resource_id is not None}):
         ask_to_sync(resource_id)
@@ -101,9 +108,9 @@ def reports_from(
 ) -> tuple[list[Report], list[str]]:
     """Records as reports to the wallets, in ticks; and what is wrong with those that cannot be.
 
-    A report's content follows from the record alone: the person behind a user name is looked up when usage is shown, as
-    the same record may be told again after the name was given to somebody.
+    The person behind a user name is the provider's mapping of now; it is no part of what makes two reports the same.
     """
+    people = dict(LocalAccount.objects.filter(backend_id=backend_id).values_list("username", "person_id"))
     components: dict[tuple[int, str], Component] = {
         (component.offering_id, component.key): component
         for component in Component.objects.filter(offering_id__in={r.offering_id for r in resources}).select_related(
@@ -132,6 +139,7 @@ def reports_from(
                 is_absolute=record.absolute,
                 scope=scope_of_usage(resource.pk, component.key, record.scope),
                 resource_id=resource.pk,
+                person_id=people.get(record.username),
                 user=record.username[:200],
                 job=record.job[:200],
                 labels=dict(record.labels),
@@ -140,18 +148,29 @@ def reports_from(
     return reports, problems
 
 
-def _post_known(reports: list[Report], *, at: datetime) -> list[str]:
-    """Post reports of a backend; one whose name was taken by other content is left out and named.
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What could not be posted, in words, and whether the mark has to stay so that it is told again."""
 
-    One such record must not stop the usage of everybody else at the backend for ever.
+    problems: list[str]
+    again: bool = False
+
+
+def _post_what_holds(reports: list[Report], *, at: datetime) -> Posted:
+    """Post reports of a backend; those at fault are left out and named.
+
+    One such record must not stop the usage of everybody else at the backend for ever. One from the future (a clock that
+    runs ahead) is told again later.
     """
     try:
         post_reports(reports=reports, by=None, at=at)
-    except ReportConflict as conflict:
-        taken = set(conflict.report_ids)
-        rest = [report for report in reports if report.report_id not in taken]
-        if rest:
-            post_reports(reports=rest, by=None, at=at)
-        logger.warning("records told again with other content: %s", sorted(taken)[:10])
-        return [f"{len(taken)} records were told again with other content, such as {min(taken)}."]
-    return []
+        return Posted([])
+    except (ReportConflict, ReportsAtFault) as refusal:
+        bad = {fault.index: fault for fault in refusal.faults}
+    rest = [report for index, report in enumerate(reports) if index not in bad]
+    logger.warning("%s records of a backend cannot be posted: %s", len(bad), list(bad.values())[:5])
+    first = next(iter(bad.values()))
+    problem = f"{len(bad)} records cannot be posted, such as {first.report_id}: {first.message}"
+    after = _post_what_holds(rest, at=at) if rest else Posted([])
+    early = any(fault.code == "in_the_future" for fault in bad.values())
+    return Posted([problem, *after.problems], again=early or after.again)

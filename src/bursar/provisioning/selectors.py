@@ -1,0 +1,638 @@
+"""Questions about orders and resources, always for somebody who asks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Final
+
+from django.db.models import F, Prefetch, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
+
+from bursar.accounting.selectors import WalletState
+from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductCategory
+from bursar.engine.estimate import Estimate
+from bursar.kernel.errors import DomainError
+from bursar.metering.models import UsageReport
+from bursar.provisioning import gate, pricing, quota
+from bursar.provisioning.errors import OrderNotFound, ResourceNotFound, WorkspaceNotFound
+from bursar.provisioning.lifecycle import (
+    OPEN_ORDER_STATES,
+    OrderAction,
+    OrderState,
+    ResourceState,
+    order_after,
+)
+from bursar.provisioning.models import (
+    ApprovalPolicy,
+    LocalAccount,
+    Order,
+    OrderDecision,
+    Resource,
+    ResourceFact,
+    Side,
+    UsageMark,
+)
+from bursar.provisioning.people import people_awaited, users_of
+from bursar.provisioning.policies import AwaitedLine, Verdict, explain, judge, lines_for, words_of_line
+from bursar.provisioning.services._common import ORDER_RELATED, RESOURCE_RELATED
+from bursar.provisioning.services.accounts import people_there
+from bursar.provisioning.services.orders import (
+    candidate_for,
+    check_limits,
+    may_decide,
+    money_of,
+    verdict_of,
+)
+from bursar.structure.models import Membership, Person, Workspace
+from bursar.structure.roles import (
+    Permission,
+    Role,
+    may,
+    organizations_where,
+    require,
+    workspaces_where,
+)
+
+USAGE_DAYS: Final = 30
+
+
+# ------------------------------------------------------------------------------------------------ orders
+def _orders() -> QuerySet[Order]:
+    return Order.objects.select_related(*ORDER_RELATED, "resource", "assignee")
+
+
+def orders_for(viewer: Person, *, at: datetime) -> QuerySet[Order]:
+    """The orders of the workspaces that the viewer may see, and those they placed."""
+    seen = workspaces_where(viewer, Permission.VIEW_PROJECT, at).values("pk")
+    return _orders().filter(Q(workspace__in=seen) | Q(created_by=viewer)).order_by("-created_at", "-pk")
+
+
+def provider_orders(viewer: Person, *, at: datetime) -> QuerySet[Order]:
+    """The orders of what the providers sell whose affairs the viewer may see."""
+    sellers = organizations_where(viewer, Permission.VIEW_PROVIDER, at).values("pk")
+    return _orders().filter(offering__provider__organization__in=sellers).order_by("-created_at", "-pk")
+
+
+def order_for(viewer: Person, order_id: int, *, at: datetime) -> Order:
+    """raises   OrderNotFound, also when the viewer may not see it"""
+    order = _orders().filter(pk=order_id).first()
+    if order is None or not (
+        order.created_by_id == viewer.pk
+        or may(viewer, Permission.VIEW_PROJECT, order.workspace, at)
+        or may(viewer, Permission.VIEW_PROVIDER, order.offering.provider.organization, at)
+    ):
+        raise OrderNotFound
+    return order
+
+
+def orders_awaiting(viewer: Person, *, at: datetime, side: Side | None = None) -> QuerySet[Order]:
+    """The orders that await a decision of this person, by their roles; oldest first. One query, and one for the roles."""
+    where = Q(pk__in=())
+    held = Membership.objects.filter(person=viewer).held_at(at) if viewer.is_active else ()
+    permitted = {
+        Side.CONSUMER: viewer.limits is None or viewer.limits.allow(Permission.APPROVE_ORDER),
+        Side.PROVIDER: viewer.limits is None or viewer.limits.allow(Permission.HANDLE_ORDERS),
+    }
+    for membership in held:
+        awaited = Q(awaited_roles__contains=[membership.role])
+        if membership.organization_id is not None:
+            if permitted[Side.CONSUMER] and side != Side.PROVIDER:
+                where |= awaited & Q(
+                    Q(workspace__project__organization_id=membership.organization_id)
+                    | Q(workspace__organization_id=membership.organization_id),
+                    state=OrderState.PENDING_CONSUMER,
+                )
+            if permitted[Side.PROVIDER] and side != Side.CONSUMER:
+                where |= awaited & Q(
+                    state=OrderState.PENDING_PROVIDER,
+                    offering__provider__organization_id=membership.organization_id,
+                )
+        elif membership.project_id is not None and permitted[Side.CONSUMER] and side != Side.PROVIDER:
+            place = Q(workspace__project_id=membership.project_id)
+            if membership.role != Role.PROJECT_MEMBER:
+                place |= Q(workspace__project__path__contains=[membership.project_id])
+            where |= awaited & place & Q(state=OrderState.PENDING_CONSUMER)
+    own = ~Q(created_by=viewer)
+    return _orders().filter(where & own).order_by("created_at", "pk")
+
+
+def who_must_approve(order: Order) -> list[AwaitedLine]:
+    """Each side in words: who is awaited and why, or why nobody is asked."""
+    return explain({side: verdict_of(order, side) for side in Side if side in order.verdicts})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One station of an order on its way. state: done | current | failed | open | skipped"""
+
+    key: str
+    state: str
+    at: datetime | None
+    by: Person | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDetails:
+    """Everything the page of an order shows, for one viewer."""
+
+    order: Order
+    lines: list[AwaitedLine]
+    steps: list[Step]
+    decisions: list[OrderDecision]
+    awaited: list[Person]
+    comments: list[Any]
+    decides_for: Side | None
+    may_cancel: bool
+    may_retry: bool
+    may_handle: bool
+    changes: list[tuple[str, str, str]]
+
+
+def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetails:
+    """raises   OrderNotFound"""
+    order = order_for(viewer, order_id, at=at)
+    state = OrderState(order.state)
+    side = {OrderState.PENDING_CONSUMER: Side.CONSUMER, OrderState.PENDING_PROVIDER: Side.PROVIDER}.get(state)
+    decisions = list(order.decisions.select_related("by"))
+    approves = may(viewer, Permission.APPROVE_ORDER, order.workspace, at)
+    handles = may(viewer, Permission.HANDLE_ORDERS, order.offering.provider.organization, at)
+    places = may(viewer, Permission.PLACE_ORDER, order.workspace, at)
+    return OrderDetails(
+        order=order,
+        lines=who_must_approve(order),
+        steps=_steps(order, decisions),
+        decisions=decisions,
+        awaited=list(Person.objects.filter(pk__in=people_awaited(order, at=at)).order_by("full_name")),
+        comments=list(order.comments.select_related("by")),
+        decides_for=side if side is not None and may_decide(viewer, order, side, at) else None,
+        may_cancel=order_after(state, OrderAction.CANCEL) is not None
+        and (approves or (places and order.created_by_id == viewer.pk)),
+        may_retry=order_after(state, OrderAction.RETRY) is not None and (places or handles),
+        may_handle=handles,
+        changes=_changes(order),
+    )
+
+
+def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
+    """Placed, agreed by your side, agreed by the provider, carried out, done: and where it stands."""
+    agreed = {
+        decision.side: decision
+        for decision in decisions
+        if decision.decision in {OrderDecision.Decision.APPROVED, OrderDecision.Decision.NOT_ASKED}
+    }
+    ended_at_side = next((d.side for d in decisions if d.decision == OrderDecision.Decision.REJECTED), None)
+    state = OrderState(order.state)
+    current = {
+        OrderState.PENDING_CONSUMER: "consumer",
+        OrderState.PENDING_PROVIDER: "provider",
+        OrderState.PENDING_START: "executing",
+        OrderState.EXECUTING: "executing",
+    }.get(state)
+    steps = [Step("placed", "done", order.created_at, order.created_by)]
+    for side in Side:
+        decision = agreed.get(side)
+        if decision is not None:
+            steps.append(Step(side.value, "done", decision.at, decision.by))
+        elif ended_at_side == side:
+            steps.append(Step(side.value, "failed", order.closed_at, None))
+        else:
+            steps.append(Step(side.value, "current" if current == side.value else "open", None, None))
+    executing = {
+        OrderState.EXECUTING: "current",
+        OrderState.PENDING_START: "current",
+        OrderState.DONE: "done",
+        OrderState.FAILED: "failed",
+    }.get(state, "open")
+    steps.append(Step("executing", executing, order.executed_at, None))
+    steps.append(
+        Step(
+            "done",
+            "done" if state == OrderState.DONE else "open",
+            order.closed_at if state == OrderState.DONE else None,
+            None,
+        )
+    )
+    return steps
+
+
+def _changes(order: Order) -> list[tuple[str, str, str]]:
+    """(component or "plan", before, after) of what a change order asks for."""
+    if order.kind != Order.Kind.CHANGE:
+        return []
+    titles = dict(order.offering.components.values_list("key", "title"))
+    before = order.before.get("limits", {})
+    rows = [
+        (titles.get(key, key), str(before.get(key, "–")), str(limit))
+        for key, limit in order.limits.items()
+        if before.get(key) != limit
+    ]
+    if order.before.get("plan") != order.plan_id:
+        old = Plan.objects.filter(pk=order.before.get("plan")).values_list("name", flat=True).first()
+        rows.insert(0, ("plan", old or "–", order.plan.name))
+    return rows
+
+
+# ------------------------------------------------------------------------------------------------ before ordering
+def workspaces_to_order_for(viewer: Person, offering: Offering, *, at: datetime) -> list[Workspace]:
+    """The workspaces for which the viewer may order this offering: projects first, each kind by name."""
+    workspaces = (
+        workspaces_where(viewer, Permission.PLACE_ORDER, at)
+        .filter(
+            Q(person=viewer)
+            | Q(organization__archived_at=None, organization__isnull=False)
+            | Q(project__archived_at=None, project__organization__archived_at=None, project__isnull=False)
+        )
+        .exclude(project__end__lte=at)
+        .select_related("project__organization", "organization", "person")
+    )
+    kinds = {"project": 0, "personal": 1, "organization": 2}
+    chosen = workspaces if offering.visibility == Offering.Visibility.EVERYONE else _narrowed(workspaces, offering)
+    return sorted(chosen, key=lambda workspace: (kinds[workspace.kind], str(workspace).casefold()))
+
+
+def _narrowed(workspaces: QuerySet[Workspace], offering: Offering) -> list[Workspace]:
+    if offering.visibility == Offering.Visibility.ORGANIZATIONS:
+        organizations = offering.visible_organizations.values("pk")
+        return list(workspaces.filter(Q(project__organization__in=organizations) | Q(organization__in=organizations)))
+    projects = set(offering.visible_projects.values_list("pk", flat=True))
+    return [w for w in workspaces if w.project is not None and projects.intersection(w.project.path)]
+
+
+def workspace_to_order_for(viewer: Person, workspace_id: int, *, at: datetime) -> Workspace:
+    """raises   WorkspaceNotFound"""
+    workspace = (
+        workspaces_where(viewer, Permission.PLACE_ORDER, at)
+        .select_related("project__organization", "organization", "person")
+        .filter(pk=workspace_id)
+        .first()
+    )
+    if workspace is None:
+        raise WorkspaceNotFound
+    return workspace
+
+
+@dataclass(frozen=True, slots=True)
+class DrawPreview:
+    """What an order may draw of a category, and how that compares with what is left.
+
+    wanted_ticks   None = billed and drawn as it is used: nobody can say in advance
+    """
+
+    category: ProductCategory
+    wanted_ticks: int | None
+    state: WalletState | None
+
+    @property
+    def left_ticks(self) -> int | None:
+        if self.state is None:
+            return None if not self.category.requires_allocation else 0
+        return self.state.available_ticks
+
+    @property
+    def is_enough(self) -> bool:
+        left = self.left_ticks
+        return left is None or (left > 0 if self.wanted_ticks is None else left >= self.wanted_ticks)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would follow from an order, before it is placed."""
+
+    estimate: Estimate
+    currency: str
+    draws: list[DrawPreview]
+    lines: list[AwaitedLine]
+    refusal: DomainError | None
+
+
+def preview_order(
+    viewer: Person,
+    *,
+    offering: Offering,
+    workspace: Workspace,
+    plan: Plan,
+    limits: Mapping[str, Any],
+    kind: str = Order.Kind.CREATE,
+    resource: Resource | None = None,
+    at: datetime,
+) -> Preview:
+    """The estimate, what is drawn of what is left, and who would have to agree. Writes nothing.
+
+    raises   as `check_limits` for limits that cannot be ordered
+    """
+    components = list(offering.components.select_related("category__provider__organization"))
+    checked = check_limits(components, limits)
+    switched = resource is not None and resource.plan_id != plan.pk
+    found = pricing.estimate_for(plan, components, checked, at=at, first=resource is None, switched=switched)
+    refusal: DomainError | None = None
+    try:
+        gate.require_allocations(workspace, components, at=at, new=resource is None)
+    except DomainError as error:
+        refusal = error
+    categories = {c.category.pk: c.category for c in components if c.category is not None}
+    states = quota.states_of({(workspace.pk, pk) for pk in categories}, at=at)
+    order = Order(
+        kind=kind,
+        workspace=workspace,
+        offering=offering,
+        resource=resource,
+        plan=plan,
+        limits=checked,
+        created_by=viewer,
+        currency=offering.provider.organization.currency,
+        estimate_month=money_of(found.month),
+    )
+    left = {pk: s.available_ticks if (s := states.get((workspace.pk, pk))) else 0 for pk in found.ticks}
+    candidate = candidate_for(order, found, available=left, at=at)
+    return Preview(
+        estimate=found,
+        currency=order.currency,
+        draws=[
+            DrawPreview(category, found.ticks.get(pk), states.get((workspace.pk, pk)))
+            for pk, category in sorted(categories.items())
+        ],
+        lines=explain({side: judge(side, candidate, at=at) for side in Side}),
+        refusal=refusal,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ resources
+def _resources() -> QuerySet[Resource]:
+    return Resource.objects.select_related(*RESOURCE_RELATED, "created_by")
+
+
+def resources_for(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
+    """The resources of the workspaces that the viewer may see."""
+    seen = workspaces_where(viewer, Permission.VIEW_PROJECT, at).values("pk")
+    return _resources().filter(workspace__in=seen).order_by("name", "pk")
+
+
+def resources_of(workspace: Workspace) -> QuerySet[Resource]:
+    """The resources of a workspace that whoever asks may see already."""
+    return _resources().filter(workspace=workspace).order_by("name", "pk")
+
+
+def provider_resources(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
+    """The resources of what the providers sell whose affairs the viewer may see."""
+    sellers = organizations_where(viewer, Permission.VIEW_PROVIDER, at).values("pk")
+    return _resources().filter(offering__provider__organization__in=sellers).order_by("name", "pk")
+
+
+def awaited_work(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
+    """The resources for which a person at the provider has to do something by hand; the longest wait first."""
+    sellers = organizations_where(viewer, Permission.HANDLE_ORDERS, at).values("pk")
+    waiting = Resource.objects.exclude(awaited_work="").exclude(observed_generation=F("generation"))
+    return (
+        waiting.filter(offering__provider__organization__in=sellers)
+        .exclude(state=ResourceState.FAILED)
+        .select_related(*RESOURCE_RELATED)
+        .prefetch_related(
+            Prefetch("orders", queryset=Order.objects.filter(state=OrderState.EXECUTING), to_attr="open_orders")
+        )
+        .order_by("created_at", "pk")
+    )
+
+
+def resource_for(viewer: Person, resource_id: int, *, at: datetime) -> Resource:
+    """raises   ResourceNotFound, also when the viewer may not see it"""
+    resource = _resources().filter(pk=resource_id).first()
+    if resource is None or not (
+        may(viewer, Permission.VIEW_PROJECT, resource.workspace, at)
+        or may(viewer, Permission.VIEW_PROVIDER, resource.offering.provider.organization, at)
+    ):
+        raise ResourceNotFound
+    return resource
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentUsage:
+    """How a component of a resource stands.
+
+    limit         whole units, None = it has no limit
+    used_ticks    of the category, posted so far: a sum over time, or the level now
+    days          (day, ticks) of the last days, over time only
+    """
+
+    component: Component
+    limit: int | None
+    used_ticks: int
+    days: list[tuple[Any, int]]
+    state: WalletState | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonUsage:
+    person: Person | None
+    username: str
+    category: ProductCategory
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMember:
+    person: Person
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceDetails:
+    """Everything the page of a resource shows, for one viewer."""
+
+    resource: Resource
+    components: list[ComponentUsage]
+    by_person: list[PersonUsage]
+    locked: list[ProductCategory]
+    members: list[ResourceMember]
+    open_order: Order | None
+    facts: list[ResourceFact]
+    mark: UsageMark | None
+    may_order: bool
+    may_manage: bool
+    may_see_people: bool
+    may_handle: bool
+
+
+def resource_details(
+    viewer: Person, resource_id: int, *, at: datetime, zone: tzinfo, days: int = USAGE_DAYS
+) -> ResourceDetails:
+    """raises   ResourceNotFound"""
+    resource = resource_for(viewer, resource_id, at=at)
+    provider = resource.offering.provider.organization
+    sees_people = may(viewer, Permission.VIEW_USAGE, resource.workspace, at) or may(
+        viewer, Permission.HANDLE_ORDERS, provider, at
+    )
+    usernames = dict(
+        LocalAccount.objects.filter(backend=resource.offering.backend).values_list("person_id", "username")
+    )
+    users = users_of([resource.workspace], at)[resource.workspace_id]
+    return ResourceDetails(
+        resource=resource,
+        components=component_usage(resource, at=at, zone=zone, days=days),
+        by_person=usage_by_person(resource, only=None if sees_people else viewer, since=at - timedelta(days=days)),
+        locked=list(quota.locked_resources([resource], at=at).get(resource.pk, ())),
+        members=[ResourceMember(person, usernames.get(person.pk, "")) for person in users],
+        open_order=_orders().filter(resource=resource, state__in=OPEN_ORDER_STATES).first(),
+        facts=resource_history(resource),
+        mark=UsageMark.objects.filter(offering=resource.offering, backend=resource.offering.backend).first(),
+        may_order=may(viewer, Permission.PLACE_ORDER, resource.workspace, at),
+        may_manage=may(viewer, Permission.APPROVE_ORDER, resource.workspace, at)
+        or may(viewer, Permission.HANDLE_ORDERS, provider, at),
+        may_see_people=sees_people,
+        may_handle=may(viewer, Permission.HANDLE_ORDERS, provider, at),
+    )
+
+
+def _scope(resource: Resource, key: str) -> Q:
+    scope = quota.scope_of_usage(resource.pk, key)
+    return Q(scope=scope) | Q(scope__startswith=f"{scope} ")
+
+
+def component_usage(resource: Resource, *, at: datetime, zone: tzinfo, days: int = USAGE_DAYS) -> list[ComponentUsage]:
+    """Each component with its limit, what was used of it, and by day of the zone."""
+    components = list(resource.offering.components.select_related("category"))
+    states = quota.states_of(
+        {(resource.workspace_id, c.category_id) for c in components if c.category_id is not None}, at=at
+    )
+    rows = []
+    first = (at - timedelta(days=days - 1)).astimezone(zone).date()
+    for component in components:
+        limit = resource.limits.get(component.key)
+        category_id = component.category_id
+        if component.category is None or category_id is None:
+            rows.append(ComponentUsage(component, limit, 0, [], None))
+            continue
+        reports = UsageReport.objects.filter(
+            _scope(resource, component.key), resource_id=resource.pk, category_id=category_id
+        )
+        used = reports.aggregate(ticks=Sum("posted_ticks"))["ticks"] or 0
+        by_day: list[tuple[Any, int]] = []
+        if component.category.is_over_time:
+            found = dict(
+                reports.filter(used_at__gte=at - timedelta(days=days))
+                .annotate(day=TruncDate("used_at", tzinfo=zone))
+                .values_list("day")
+                .annotate(ticks=Sum("posted_ticks"))
+            )
+            by_day = [(day, found.get(day, 0)) for day in (first + timedelta(days=n) for n in range(days))]
+        rows.append(
+            ComponentUsage(component, limit, int(used), by_day, states.get((resource.workspace_id, category_id)))
+        )
+    return rows
+
+
+def usage_by_person(
+    resource: Resource, *, only: Person | None = None, since: datetime | None = None
+) -> list[PersonUsage]:
+    """Who used how much of it, most first; `only` shows nobody but that person.
+
+    A report names the local user; who that is, is the provider's mapping of today.
+    """
+    reports = UsageReport.objects.filter(resource_id=resource.pk)
+    if since is not None:
+        reports = reports.filter(used_at__gte=since)
+    sums = reports.values_list("category_id", "user", "person_id").annotate(ticks=Sum("posted_ticks"))
+    accounts = {
+        account.username: account.person
+        for account in LocalAccount.objects.filter(backend=resource.offering.backend).select_related("person")
+    }
+    people = {p.pk: p for p in Person.objects.filter(pk__in={row[2] for row in sums if row[2] is not None})}
+    categories = ProductCategory.objects.in_bulk({row[0] for row in sums})
+    rows = []
+    for category_id, user, person_id, ticks in sums:
+        person = people.get(person_id) or accounts.get(user)
+        if not categories[category_id].is_over_time or not ticks or (only is not None and person != only):
+            continue
+        rows.append(PersonUsage(person, user, categories[category_id], int(ticks)))
+    return sorted(rows, key=lambda row: (row.category.pk, -row.ticks, row.username))
+
+
+def resource_history(resource: Resource) -> list[ResourceFact]:
+    """Everything it ever was, the latest first."""
+    return list(
+        ResourceFact.objects.filter(resource=resource)
+        .select_related("plan", "component", "by", "order")
+        .order_by("-effective_at", "-pk")
+    )
+
+
+def locked_among(resources: Iterable[Resource], *, at: datetime) -> Mapping[int, list[ProductCategory]]:
+    """Resource id -> categories of which nothing is left; a few queries for any number."""
+    return quota.locked_resources(resources, at=at)
+
+
+# ------------------------------------------------------------------------------------------------ accounts, policies
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A person who uses something at a backend, and the name they bear there."""
+
+    backend: Backend
+    person: Person
+    account: LocalAccount | None
+
+
+def local_accounts(viewer: Person, *, at: datetime, backend_id: int | None = None) -> list[AccountRow]:
+    """Who uses the backends of the viewer's providers, those without an account first."""
+    sellers = organizations_where(viewer, Permission.MANAGE_ACCOUNTS, at).values("pk")
+    backends = Backend.objects.filter(provider__organization__in=sellers).select_related("provider__organization")
+    if backend_id is not None:
+        backends = backends.filter(pk=backend_id)
+    rows = []
+    for backend in backends:
+        accounts = {a.person_id: a for a in LocalAccount.objects.filter(backend=backend).select_related("set_by")}
+        rows += [
+            AccountRow(backend, person, accounts.get(person.pk))
+            for person in people_there(backend, at=at).order_by("full_name", "pk")
+        ]
+    return sorted(rows, key=lambda row: row.account is not None)
+
+
+def backend_to_manage_accounts_of(viewer: Person, backend_id: int, *, at: datetime) -> Backend:
+    """raises   catalogue's BackendNotFound; NotAllowed"""
+    from bursar.catalogue.errors import BackendNotFound
+
+    backend = Backend.objects.select_related("provider__organization").filter(pk=backend_id).first()
+    if backend is None or not may(viewer, Permission.VIEW_PROVIDER, backend.provider.organization, at):
+        raise BackendNotFound
+    require(viewer, Permission.MANAGE_ACCOUNTS, backend.provider.organization, at)
+    return backend
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLine:
+    policy: ApprovalPolicy
+    words: str
+    whose: str
+
+
+def policies_in_words(side: Side, workspace: Workspace, offering: Offering) -> list[PolicyLine]:
+    """The lines in force for such orders, in the order in which they are read, as sentences."""
+    return [
+        PolicyLine(line, words_of_line(line), str(line.offering or line.project or line.organization or ""))
+        for line in lines_for(side, workspace, offering)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TriedOrder:
+    """A past order, what was said then, and what these lines would say."""
+
+    order: Order
+    then: Verdict
+    now: Verdict
+
+
+def try_policies(
+    viewer: Person, *, side: Side, lines: Sequence[ApprovalPolicy], orders: Iterable[Order], at: datetime
+) -> list[TriedOrder]:
+    """What lines would have said of past orders, with the estimate of that time and what wallets have left today."""
+    tried = []
+    for order in orders:
+        if order.created_by is None:
+            continue
+        components = list(order.offering.components.select_related("category"))
+        found = pricing.estimate_for(
+            order.plan, components, order.limits, at=order.created_at, first=order.kind == Order.Kind.CREATE
+        )
+        candidate = candidate_for(order, found, at=at)
+        tried.append(TriedOrder(order, verdict_of(order, side), judge(side, candidate, at=at, lines=lines)))
+    return tried
