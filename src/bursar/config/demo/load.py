@@ -533,6 +533,8 @@ SHARES: Final = (
     ("fish", "mimer-storage", 10_000, 308, 60),
     ("archive", "mimer-storage", 10_000, 258, 60),
     ("poverty", "mimer-storage", 2_000, 285, 60),
+    ("reactor", "thor-gpu", 15_000, 220, 90),
+    ("ice", "thor-gpu", 8_000, 202, 90),
     ("reactor-ml", "thor-gpu", 9_000, 218, 60),
     ("quantum", "thor-gpu", 12_000, 238, 60),
     ("ice-melt", "thor-gpu", 6_000, 200, 60),
