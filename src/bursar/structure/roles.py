@@ -318,9 +318,7 @@ def roles_of(person: "Person", scope: "Organization | Project | None", at: datet
     return frozenset(Role(r) for r in _held_in(person, scope, at).values_list("role", flat=True))
 
 
-def permissions_in(
-    person: "Person", scope: "Organization | Project | None", at: datetime
-) -> frozenset[Permission]:
+def permissions_in(person: "Person", scope: "Organization | Project | None", at: datetime) -> frozenset[Permission]:
     """All that the person may do in the scope at the instant, with one query: for pages that show many buttons."""
     found: frozenset[Permission] = frozenset().union(*(ROLE_TABLE[role] for role in roles_of(person, scope, at)))
     return found if person.limits is None else frozenset(p for p in found if person.limits.allow(p))

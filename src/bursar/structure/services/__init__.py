@@ -12,6 +12,7 @@ from bursar.structure.services.invitations import (
     revoke_invitation,
 )
 from bursar.structure.services.memberships import (
+    change_membership,
     change_role,
     change_until,
     end_membership,
@@ -56,6 +57,7 @@ __all__ = [
     "archive_organization",
     "archive_project",
     "authenticate_token",
+    "change_membership",
     "change_role",
     "change_until",
     "create_organization",

@@ -222,6 +222,22 @@ def change_until(*, membership: Membership, until: datetime | None, by: Person |
 
 
 @transaction.atomic
+def change_membership(
+    *, membership: Membership, role: Role, until: datetime | None, by: Person | None, at: datetime
+) -> Membership:
+    """Bring role and end to what is stated; what already is so stays. Both or neither.
+
+    raises   whatever `change_role` and `change_until` do
+    """
+    row = membership
+    if row.role != role:
+        row = change_role(membership=row, role=role, by=by, at=at)
+    if row.until != until:
+        row = change_until(membership=row, until=until, by=by, at=at)
+    return row
+
+
+@transaction.atomic
 def end_membership(*, membership: Membership, by: Person | None, at: datetime) -> Membership:
     """Take the role away, or leave: everybody may end their own.
 

@@ -9,6 +9,7 @@ from bursar.structure.errors import OrganizationArchived, OrganizationInUse, Slu
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, Role, require
 from bursar.structure.services._common import tell, write_changes
+from bursar.structure.services.invitations import invite
 from bursar.structure.services.memberships import give_membership
 from bursar.structure.text import clean_line, slug_of
 from bursar.structure.values import clean_country, clean_currency, clean_time_zone, clean_url, clean_vat_number
@@ -30,13 +31,16 @@ def create_organization(
     time_zone: str = "UTC",
     url: str = "",
     owner: Person | None = None,
+    owner_email: str = "",
     by: Person | None,
     at: datetime,
 ) -> Organization:
     """Make an organization with its workspace and, where one is named, its first owner.
 
-    slug     made from the name when empty
-    raises   NotAllowed; TextMissing, TextTooLong, TextNotAllowed, InvalidValue; SlugTaken
+    slug          made from the name when empty
+    owner_email   instead of `owner`: whoever is registered with it becomes owner, anybody else is invited by `by`
+    raises   NotAllowed; TextMissing, TextTooLong, TextNotAllowed, InvalidValue; SlugTaken;
+             InvalidEmail
     """
     require(by, Permission.OPERATE_PLATFORM, None, at)
     country = clean_country(country)
@@ -56,6 +60,10 @@ def create_organization(
     organization = _insert(values, free_slug(wanted, taken))
     Workspace.objects.create(kind=Workspace.Kind.ORGANIZATION, organization=organization)
     tell("organization.created", organization, scope=organization, by=by, at=at, facts={"name": organization.name})
+    if owner is None and owner_email:
+        owner = Person.objects.filter(email__iexact=owner_email.strip(), is_active=True).first()
+        if owner is None and by is not None:
+            invite(email=owner_email, role=Role.ORGANIZATION_OWNER, scope=organization, by=by, at=at)
     if owner is not None:
         give_membership(person=owner, role=Role.ORGANIZATION_OWNER, scope=organization, by=by, at=at)
     return organization

@@ -92,13 +92,8 @@ def organization_create(request: HttpRequest) -> HttpResponse:
     require(viewer, Permission.OPERATE_PLATFORM, None, at)
     form = NewOrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        values = dict(form.cleaned_data)
-        email = values.pop("owner_email")
-        owner = Person.objects.filter(email__iexact=email, is_active=True).first() if email else None
-        with refusals_in(form):
-            row = services.create_organization(owner=owner, by=viewer, at=at, **values)
-            if email and owner is None:
-                services.invite(email=email, role=Role.ORGANIZATION_OWNER, scope=row, by=viewer, at=at)
+        with refusals_in(form, {"invalid_email": "owner_email"}):
+            row = services.create_organization(by=viewer, at=at, **form.cleaned_data)
             messages.success(request, _("{name} stands.").format(name=row))
             return redirect("organization", row.pk)
     return page(request, "bursar/structure/organization_form.html", {}, form=form)
@@ -488,10 +483,10 @@ def membership_edit(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            if "role" in form.changed_data:
-                row = services.change_role(membership=row, role=Role(form.cleaned_data["role"]), by=viewer, at=at)
-            if "until" in form.changed_data:
-                services.change_until(membership=row, until=after(form.cleaned_data["until"]), by=viewer, at=at)
+            until = after(form.cleaned_data["until"]) if "until" in form.changed_data else row.until
+            services.change_membership(
+                membership=row, role=Role(form.cleaned_data["role"]), until=until, by=viewer, at=at
+            )
             messages.success(request, _("Saved."))
             return redirect(_members_page(scope))
     return page(
