@@ -115,9 +115,13 @@ class ManualPlugin(Plugin):
         found = said(resource.state)
         if found.presence is not Presence.ABSENT and found.done_generation >= resource.generation:
             return Done(backend_id=found.backend_id, state=dict(resource.state), access=dict(found.access))
-        if found.presence is Presence.ABSENT:
-            return self._ask("Set up", resource, _wanted(resource))
-        return self._ask("Change", resource, _wanted(resource))
+        verb = {
+            (Presence.OK, True): "Pause",
+            (Presence.PAUSED, False): "Resume",
+            (Presence.ABSENT, True): "Set up",
+            (Presence.ABSENT, False): "Set up",
+        }.get((found.presence, resource.paused), "Change")
+        return self._ask(verb, resource, _wanted(resource))
 
     def remove(self, resource: DesiredResource) -> Outcome:
         """Done once it was said to be gone, and for what nobody ever said was there."""

@@ -8,7 +8,18 @@ from django.db import transaction
 
 from bursar.catalogue import registry
 from bursar.catalogue.order_form import validate_schema, validate_values
-from bursar.plugins.contract import Actions, ActionSpec, BackendUnreachable, Busy, Done, NeedsAction, Pauses, Refused
+from bursar.plugins.contract import (
+    Actions,
+    ActionSpec,
+    BackendUnreachable,
+    Busy,
+    Done,
+    NeedsAction,
+    Pauses,
+    Presence,
+    Refused,
+)
+from bursar.plugins.manual import plugin as manual
 from bursar.provisioning import gate
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import (
@@ -180,7 +191,9 @@ def confirm_work(
         resource_id=resource.pk,
         generation=resource.generation,
         backend_id=backend_id.strip(),
-        state={},
+        state=manual.confirm(
+            resource.plugin_state, resource.generation, backend_id.strip(), access, presence=_left(resource)
+        ),
         access=access or {},
         at=at,
     )
@@ -190,6 +203,13 @@ def confirm_work(
         resource_id=resource.pk, generation=resource.generation, paused=resource.desired_paused, at=at
     )
     return lock_resource(resource_id)
+
+
+def _left(resource: Resource) -> Presence:
+    """How a resource stands once what is wished of it is done."""
+    if resource.desired_gone:
+        return Presence.ABSENT
+    return Presence.PAUSED if resource.desired_paused else Presence.OK
 
 
 @transaction.atomic

@@ -135,3 +135,23 @@ def test_ensure__unreadable_state__is_as_if_nothing_was_said(plugin: ManualPlugi
 def test_check_health__nobody_named__warns() -> None:
     assert ManualPlugin(ManualSettings()).check_health().severity is Severity.WARNING
     assert ManualPlugin(ManualSettings(contact="x")).check_health().severity is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("left", "paused", "verb"),
+    [
+        (Presence.OK, True, "Pause"),
+        (Presence.PAUSED, False, "Resume"),
+        (Presence.PAUSED, True, "Change"),
+        (Presence.OK, False, "Change"),
+        (Presence.ABSENT, True, "Set up"),
+        (Presence.ABSENT, False, "Set up"),
+    ],
+)
+def test_ensure__next_generation__names_what_differs(
+    plugin: ManualPlugin, left: Presence, verb: str, *, paused: bool
+) -> None:
+    state = confirm({}, 1, "L-17", presence=left)
+    outcome = plugin.ensure(replace(RESOURCE, generation=2, paused=paused, state=state))
+    assert isinstance(outcome, NeedsAction)
+    assert outcome.what.startswith(f"{verb} “Matlab” (L-17).\n")
