@@ -11,7 +11,6 @@ from tests.factories.structure import make_operator, make_person
 LOOKS = ("light", "dark", "phone")
 
 
-
 @pytest.mark.parametrize("look", LOOKS)
 def test_home__new_person__says_what_will_stand_there(visit: Callable[..., Any], look: str) -> None:
     visitor = visit(make_person(full_name="Freja Lindqvist"), look)

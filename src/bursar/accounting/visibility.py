@@ -19,11 +19,7 @@ _OWNERS = ("project__organization", "organization", "person")
 
 def _seen(viewer: Person, at: datetime, prefix: str = "") -> Q:
     return Q(**{f"{prefix}workspace__in": workspaces_where(viewer, Permission.VIEW_PROJECT, at)}) | Q(
-        **{
-            f"{prefix}category__provider__organization__in": organizations_where(
-                viewer, Permission.VIEW_PROVIDER, at
-            )
-        }
+        **{f"{prefix}category__provider__organization__in": organizations_where(viewer, Permission.VIEW_PROVIDER, at)}
     )
 
 

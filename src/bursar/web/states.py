@@ -37,6 +37,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     "active": Look("green", _("Active"), icon="circle-check"),
     "archived": Look("secondary", _("Archived"), icon="archive"),
     # allocations and wallets
+    "planned": Look("azure", _("Not yet started"), icon="clock"),
     "scheduled": Look("azure", _("Not yet started"), icon="clock"),
     "running": Look("green", _("Running"), icon="circle-check"),
     "grace": Look("orange", _("In grace"), icon="hourglass"),

@@ -1,0 +1,709 @@
+"""Wallets and allocations: who has how much left, what was given to whom, and why something is locked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from bursar.accounting import selectors, services, visibility
+from bursar.accounting.models import Allocation, Wallet
+from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
+from bursar.catalogue.models import ProductCategory
+from bursar.metering import selectors as metering
+from bursar.structure.models import Organization, Person, Project, Workspace
+from bursar.structure.roles import Permission, may, organizations_where, require
+from bursar.structure.selectors import organization_seen, project_seen, workspace_of
+from bursar.web.accounting_forms import AllocateForm, ChangeForm, MoveForm, WriteOffForm
+from bursar.web.forms import refusals_in
+from bursar.web.http import page, refusals_as_messages
+from bursar.web.listing import Column, Filter, Listing
+from bursar.web.panels import Panel, register
+from bursar.web.structure_forms import after, first_moment, last_day
+from bursar.web.tabs import card, scope_page
+from bursar.web.viewer import Viewer
+
+# Refusals of the ledger name their facts; these are the fields of our forms.
+FIELDS: Final = {
+    "end_not_after_start": "last_day",
+    "end_in_the_past": "last_day",
+    "start_is_fixed": "first_day",
+}
+
+
+def viewer_of(request: HttpRequest) -> Person:
+    person = request.viewer.person  # type: ignore[attr-defined]
+    assert person is not None
+    return person  # type: ignore[no-any-return]
+
+
+def at_of(request: HttpRequest) -> datetime:
+    return request.at  # type: ignore[attr-defined,no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------ how a wallet is told
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A wallet's state in the words of the pages: `badge` is a state of `bursar.web.states`."""
+
+    state: WalletState
+    badge: str
+    ends_soon: bool
+    reason: str
+
+    @property
+    def wallet(self) -> Wallet:
+        return self.state.wallet
+
+    @property
+    def gone_ticks(self) -> int:
+        """What of the quota can no longer be used, here or because others used it up above or below."""
+        return max(0, self.state.quota_ticks - (self.state.available_ticks or 0))
+
+
+def told(state: WalletState, at: datetime) -> Told:
+    badge = "over" if state.over else "locked" if state.locked else "free"
+    ends_soon = state.until is not None and state.until <= at + timedelta(days=30)
+    return Told(state, badge, ends_soon, reason_of(state))
+
+
+def reason_of(state: WalletState) -> str:
+    """Why it is locked, in one sentence; "" where it is not."""
+    if not state.locked:
+        return ""
+    unit = state.wallet.category.unit
+    said = []
+    for why in state.why:
+        where = _("this wallet") if why.distance == 0 else why.workspace
+        if why.allocation_id is None:
+            said.append(_("{where} has no allocation that is open now.").format(where=where))
+        elif why.uncovered_ticks:
+            said.append(
+                _(
+                    "The allocation of {quota} to {where} is used up, and {uncovered} more was used than it covers."
+                ).format(
+                    quota=f"{unit.text(why.quota_ticks)} {unit.name}",
+                    where=where,
+                    uncovered=f"{unit.text(why.uncovered_ticks)} {unit.name}",
+                )
+            )
+        else:
+            said.append(
+                _("The allocation of {quota} to {where} is used up.").format(
+                    quota=f"{unit.text(why.quota_ticks)} {unit.name}", where=where
+                )
+            )
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
+
+
+def told_all(wallets: Sequence[Wallet], at: datetime) -> list[Told]:
+    states = selectors.wallet_states(wallets=wallets, at=at)
+    return [told(states[wallet.pk], at) for wallet in wallets]
+
+
+# ------------------------------------------------------------------------------------------------ lists of wallets
+def _listing(request: HttpRequest, rows: Any, *, holder: bool = True) -> Listing:
+    columns = {
+        "holder": Column(
+            gettext_lazy("Holder"),
+            sort=("workspace__organization__name", "workspace__project__name", "category__title"),
+        ),
+        "category": Column(gettext_lazy("Product category"), sort="category__title"),
+        "quota": Column(gettext_lazy("Quota"), classes="num"),
+        "used": Column(gettext_lazy("Used"), classes="num"),
+        "available": Column(gettext_lazy("Available"), classes="num"),
+        "bar": Column(gettext_lazy("How much is used"), hidden=True),
+        "until": Column(gettext_lazy("Until")),
+        "state": Column(gettext_lazy("State")),
+    }
+    filters = [
+        Filter(
+            "state",
+            gettext_lazy("Any state"),
+            [
+                ("locked", gettext_lazy("Locked")),
+                ("over", gettext_lazy("Over quota")),
+                ("free", gettext_lazy("Available")),
+            ],
+            _by_state,
+        )
+    ]
+    if holder:
+        kinds = [
+            ("organization", gettext_lazy("Organizations")),
+            ("project", gettext_lazy("Projects")),
+            ("personal", gettext_lazy("Personal workspaces")),
+        ]
+        filters.insert(0, Filter("kind", gettext_lazy("Any holder"), kinds, "workspace__kind"))
+    else:
+        del columns["holder"]
+    return Listing(
+        request,
+        rows,
+        label=gettext_lazy("Wallets"),
+        sort="holder" if holder else "category",
+        search=(
+            *(("workspace__project__name__icontains", "workspace__organization__name__icontains") if holder else ()),
+            "category__title__icontains",
+            "category__provider__organization__name__icontains",
+        ),
+        columns=columns,
+        filters=filters,
+    )
+
+
+def _by_state(rows: Any, value: str) -> Any:
+    if value == "over":
+        return rows.filter(uncovered_ticks__gt=0)
+    return rows.filter(locked=value == "locked")
+
+
+def allocations(request: HttpRequest) -> HttpResponse:
+    """All wallets the viewer sees, and the categories they give from."""
+    viewer, at = viewer_of(request), at_of(request)
+    listing = _listing(request, visibility.wallets_seen(viewer, at))
+    provided = (
+        ProductCategory.objects.filter(
+            archived_at=None,
+            requires_allocation=True,
+            provider__organization__in=organizations_where(viewer, Permission.ALLOCATE_ROOT, at),
+        )
+        .select_related("provider__organization")
+        .order_by("provider__organization__name", "title")
+    )
+    return page(
+        request,
+        "bursar/accounting/allocations.html",
+        {"listing": listing, "rows": told_all(listing.rows, at), "provided": list(provided[:50])},
+    )
+
+
+def project_wallets(request: HttpRequest, pk: int) -> HttpResponse:
+    project = project_seen(pk, viewer_of(request), at_of(request))
+    return _scope_wallets(request, project, "bursar/accounting/project_wallets.html")
+
+
+def organization_wallets(request: HttpRequest, pk: int) -> HttpResponse:
+    organization = organization_seen(pk, viewer_of(request), at_of(request))
+    return _scope_wallets(request, organization, "bursar/accounting/organization_wallets.html")
+
+
+def _scope_wallets(request: HttpRequest, scope: Organization | Project, template: str) -> HttpResponse:
+    viewer, at = viewer_of(request), at_of(request)
+    workspace = workspace_of(scope)
+    rows = visibility.wallets_seen(viewer, at).filter(workspace=workspace)
+    listing = _listing(request, rows, holder=False)
+    return page(
+        request,
+        template,
+        {**scope_page(request, scope, "wallets"), "listing": listing, "rows": told_all(listing.rows, at)},
+    )
+
+
+# ------------------------------------------------------------------------------------------------ one wallet
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A row of the tree as the page shows it. `key` is unique although a wallet may stand below several others."""
+
+    key: int
+    parent: int | None
+    level: int
+    row: TreeRow
+    told: Told
+    has_children: bool
+    via: tuple[AllocationState, ...]
+    over_percent: int
+    may_change: bool
+    seen: bool
+
+    @property
+    def indent(self) -> int:
+        return self.level - 1
+
+    @property
+    def gone_ticks(self) -> int:
+        """What flowed through it: its own usage and that of those below."""
+        return self.row.state.used_ticks + self.row.below_ticks
+
+
+def _branches(rows: list[TreeRow], viewer: Person, at: datetime) -> list[Branch]:
+    seen = set(
+        visibility.wallets_seen(viewer, at)
+        .filter(pk__in=[row.state.wallet.pk for row in rows])
+        .values_list("pk", flat=True)
+    )
+    may_of: dict[int, bool] = {}
+    branches: list[Branch] = []
+    path_: list[int] = []
+    for key, row in enumerate(rows, start=1):
+        del path_[row.depth :]
+        changing = False
+        if row.via:
+            source = row.via[0].allocation.source_id or 0
+            if source not in may_of:
+                may_of[source] = visibility.may_change(viewer, row.via[0].allocation, at)
+            changing = may_of[source]
+        quota = row.state.quota_ticks
+        branches.append(
+            Branch(
+                key=key,
+                parent=path_[-1] if path_ else None,
+                level=min(row.depth, 5),
+                row=row,
+                told=told(row.state, at),
+                has_children=key < len(rows) and rows[key].depth > row.depth,
+                via=row.via,
+                over_percent=row.given_ticks * 100 // quota if quota else 0,
+                may_change=changing,
+                seen=row.state.wallet.pk in seen,
+            )
+        )
+        path_.append(key)
+    return branches
+
+
+PERIODS: Final = {
+    "30": (30, gettext_lazy("30 days")),
+    "90": (90, gettext_lazy("90 days")),
+    "365": (365, gettext_lazy("1 year")),
+}
+
+
+def wallet(request: HttpRequest, pk: int) -> HttpResponse:
+    """What a wallet has, from where, what was handed on, and what was used."""
+    viewer, at = viewer_of(request), at_of(request)
+    shown = visibility.wallet_seen(pk, viewer, at)
+    state = selectors.wallet_states(wallets=[shown], at=at)[shown.pk]
+    into = selectors.allocations_into(wallet=shown, at=at)
+    may_change = {one.allocation.pk: visibility.may_change(viewer, one.allocation, at) for one in into}
+    tree = _branches(selectors.tree_below(wallet=shown, at=at), viewer, at)
+    given = tree[0].row.given_ticks if tree else 0
+    days, _label = PERIODS.get(request.GET.get("days", ""), PERIODS["90"])
+    since = timezone.localtime(at).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+    sees_people = may(viewer, Permission.VIEW_USAGE, shown.workspace, at)
+    return page(
+        request,
+        "bursar/accounting/wallet.html",
+        {
+            "wallet": shown,
+            "category": shown.category,
+            "told": told(state, at),
+            "state": state,
+            "into": [(one, may_change[one.allocation.pk]) for one in into if one.state != "closed"],
+            "past": [one for one in into if one.state == "closed"],
+            "tree": tree[1:],
+            "given_ticks": given,
+            "over_given": max(0, given - state.quota_ticks),
+            "below_ticks": tree[0].row.below_ticks if tree else 0,
+            "may_give": visibility.may_give(viewer, shown, at),
+            "may_write_off": state.uncovered_ticks > 0
+            and shown.category.is_over_time
+            and may(viewer, Permission.WRITE_OFF, shown.category.provider.organization, at),
+            "owner_url": owner_url(shown.workspace),
+            "days": days,
+            "periods": PERIODS.values(),
+            "usage": usage_chart(shown, state, since=since, until=at + timedelta(minutes=10)),
+            "people": _people(shown, since, at) if sees_people else [],
+            "sees_people": sees_people,
+        },
+    )
+
+
+def owner_url(workspace: Workspace) -> str:
+    if workspace.project_id:
+        return reverse("project", args=[workspace.project_id])
+    return reverse("organization", args=[workspace.organization_id]) if workspace.organization_id else ""
+
+
+def usage_chart(shown: Wallet, state: WalletState, *, since: datetime, until: datetime) -> dict[str, Any]:
+    """Usage by day; of a level, the level at the end of each day. Numbers in the unit, for drawing only."""
+    category = shown.category
+    zone = timezone.get_current_timezone_name()
+    found = metering.usage_by_day(category_id=category.pk, wallet_id=shown.pk, since=since, until=until, time_zone=zone)
+    by_day = {one.day: one.ticks for one in found}
+    first, last = since.date(), timezone.localtime(until).date()
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    ticks = [by_day.get(day, 0) for day in days]
+    name, kind = _("Used per day"), "bar"
+    if not category.is_over_time:
+        level = state.used_ticks - sum(ticks)
+        levels = []
+        for moved in ticks:
+            level += moved
+            levels.append(level)
+        ticks, name, kind = levels, _("Level"), "area"
+    elif len(days) > 120:  # a bar of a day would be thinner than a pixel
+        weeks = [sum(ticks[n : n + 7]) for n in range(0, len(ticks), 7)]
+        days, ticks, name = days[::7], weeks, _("Used per week")
+    unit = category.unit
+    return {
+        "kind": kind,
+        "unit": unit.name,
+        "x": [day.isoformat() for day in days],
+        "time": True,
+        "series": [{"name": name, "values": [float(unit.text(each, 6)) for each in ticks]}],
+    }
+
+
+def _people(shown: Wallet, since: datetime, at: datetime) -> list[tuple[str, int]]:
+    found = metering.usage_by_person(
+        category_id=shown.category_id, wallet_id=shown.pk, since=since, until=at + timedelta(minutes=10)
+    )
+    names = Person.objects.in_bulk([one.person_id for one in found if one.person_id])
+    return [
+        (str(names[one.person_id]) if one.person_id in names else one.user or _("not told"), one.ticks) for one in found
+    ][:20]
+
+
+# ------------------------------------------------------------------------------------------------ giving
+def _next_year_end(at: datetime) -> Any:
+    today = timezone.localtime(at).date()
+    return today.replace(year=today.year + (1 if today.month > 9 else 0), month=12, day=31)
+
+
+def _initial(request: HttpRequest) -> dict[str, Any]:
+    at = at_of(request)
+    initial: dict[str, Any] = {"first_day": timezone.localtime(at).date(), "last_day": _next_year_end(at)}
+    if request.GET.get("to", "").isdigit():
+        initial["workspace"] = request.GET["to"]
+    return initial
+
+
+def _give(
+    request: HttpRequest, form: AllocateForm, category: ProductCategory, source: Wallet | None
+) -> Allocation | None:
+    if not (request.method == "POST" and form.is_valid()):
+        return None
+    data = form.cleaned_data
+    end = after(data["last_day"])
+    assert end is not None
+    with refusals_in(form, FIELDS):
+        return services.allocate(
+            workspace=data["workspace"],
+            category=category,
+            source=source,
+            quota_ticks=data["quota"],
+            start=first_moment(data["first_day"]),
+            end=end,
+            priority=data["priority"],
+            note=data["note"],
+            by=viewer_of(request),
+            at=at_of(request),
+        )
+    return None
+
+
+def _given(request: HttpRequest, allocation: Allocation) -> None:
+    unit = allocation.category.unit
+    messages.success(
+        request,
+        _("{amount} given to {name}.").format(
+            amount=f"{unit.text(allocation.quota_ticks)} {unit.name}", name=allocation.wallet.workspace
+        ),
+    )
+
+
+def give(request: HttpRequest, pk: int) -> HttpResponse:
+    """A sub-allocation from a wallet."""
+    viewer, at = viewer_of(request), at_of(request)
+    source = visibility.wallet_seen(pk, viewer, at)
+    require(viewer, Permission.ALLOCATE, source.workspace, at)
+    form = AllocateForm(
+        request.POST or None,
+        initial=_initial(request),
+        category=source.category,
+        recipients=visibility.recipients_below(source),
+    )
+    allocation = _give(request, form, source.category, source)
+    if allocation is not None:
+        _given(request, allocation)
+        return redirect("wallet", source.pk)
+    state = selectors.wallet_states(wallets=[source], at=at)[source.pk]
+    given = [one for one in selectors.allocations_out_of(wallet=source, at=at) if one.state == "open"]
+    return page(
+        request,
+        "bursar/accounting/give.html",
+        {
+            "source": source,
+            "category": source.category,
+            "state": state,
+            "given_ticks": sum(one.allocation.quota_ticks for one in given),
+            "back_url": reverse("wallet", args=[source.pk]),
+        },
+        form=form,
+    )
+
+
+def _category(pk: int, viewer: Person, at: datetime) -> ProductCategory:
+    category = (
+        ProductCategory.objects.select_related("provider__organization")
+        .filter(pk=pk, provider__organization__in=organizations_where(viewer, Permission.VIEW_PROVIDER, at))
+        .first()
+    )
+    if category is None:
+        raise Http404
+    return category
+
+
+def category_allocations(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the provider gave from a category."""
+    viewer, at = viewer_of(request), at_of(request)
+    category = _category(pk, viewer, at)
+    roots = selectors.roots_of(category=category, at=at)
+    return page(
+        request,
+        "bursar/accounting/category.html",
+        {
+            "category": category,
+            "roots": [one for one in roots if one.state != "closed"],
+            "past": [one for one in roots if one.state == "closed"],
+            "may_give": category.requires_allocation
+            and may(viewer, Permission.ALLOCATE_ROOT, category.provider.organization, at),
+        },
+    )
+
+
+def give_root(request: HttpRequest, pk: int) -> HttpResponse:
+    """A root allocation, from the provider."""
+    viewer, at = viewer_of(request), at_of(request)
+    category = _category(pk, viewer, at)
+    require(viewer, Permission.ALLOCATE_ROOT, category.provider.organization, at)
+    form = AllocateForm(
+        request.POST or None,
+        initial=_initial(request),
+        category=category,
+        recipients=visibility.recipients_of_roots(viewer, category, at),
+    )
+    allocation = _give(request, form, category, None)
+    if allocation is not None:
+        _given(request, allocation)
+        return redirect("category_allocations", category.pk)
+    return page(
+        request,
+        "bursar/accounting/give.html",
+        {"category": category, "back_url": reverse("category_allocations", args=[category.pk])},
+        form=form,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ one allocation
+def _allocation(request: HttpRequest, pk: int) -> Allocation:
+    return visibility.allocation_seen(pk, viewer_of(request), at_of(request))
+
+
+def _source_url(allocation: Allocation) -> str:
+    if allocation.source_id is None:
+        return reverse("category_allocations", args=[allocation.category_id])
+    return reverse("wallet", args=[allocation.source_id])
+
+
+def change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change, move from, or revoke an allocation, as its source."""
+    viewer, at = viewer_of(request), at_of(request)
+    allocation = _allocation(request, pk)
+    state = selectors.allocation_state(allocation=allocation, at=at)
+    form = ChangeForm(request.POST or None, allocation=allocation, started=allocation.start <= at)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        # A day that was not touched leaves the exact instant as it is.
+        start = first_moment(data["first_day"]) if "first_day" in data and "first_day" in form.changed_data else None
+        end = after(data["last_day"]) if data["last_day"] != last_day(allocation.end) else None
+        quota = data["quota"] if data["quota"] != allocation.quota_ticks else None
+        with refusals_in(form, FIELDS):
+            services.change_allocation(allocation=allocation, quota_ticks=quota, start=start, end=end, by=viewer, at=at)
+            messages.success(request, _("The allocation was changed."))
+            return redirect(_source_url(allocation))
+    return page(
+        request,
+        "bursar/accounting/change.html",
+        {
+            "allocation": allocation,
+            "category": allocation.category,
+            "state": state,
+            "may_change": visibility.may_change(viewer, allocation, at),
+            "others": _siblings(allocation, at),
+            "back_url": _source_url(allocation),
+        },
+        form=form,
+    )
+
+
+def _siblings(allocation: Allocation, at: datetime) -> list[AllocationState]:
+    """The other allocations of the same source that can take quota."""
+    if allocation.source is None:
+        found = selectors.roots_of(category=allocation.category, at=at)
+    else:
+        found = selectors.allocations_out_of(wallet=allocation.source, at=at)
+    return [one for one in found if one.state in {"open", "planned"} and one.allocation.pk != allocation.pk]
+
+
+def move(request: HttpRequest, pk: int) -> HttpResponse:
+    """Move unused quota to another allocation of the same source."""
+    viewer, at = viewer_of(request), at_of(request)
+    allocation = _allocation(request, pk)
+    state = selectors.allocation_state(allocation=allocation, at=at)
+    others = _siblings(allocation, at)
+    form = MoveForm(request.POST or None, category=allocation.category, others=others)
+    if request.method == "POST" and form.is_valid():
+        taker = next(one.allocation for one in others if one.allocation.pk == form.cleaned_data["taker"])
+        with refusals_in(form, FIELDS):
+            services.transfer_quota(
+                giver=allocation, taker=taker, amount_ticks=form.cleaned_data["amount"], by=viewer, at=at
+            )
+            messages.success(request, _("The quota was moved."))
+            return redirect(_source_url(allocation))
+    return page(
+        request,
+        "bursar/accounting/move.html",
+        {
+            "allocation": allocation,
+            "category": allocation.category,
+            "state": state,
+            "unused_ticks": allocation.quota_ticks - state.drawn_ticks,
+            "others": others,
+            "back_url": reverse("allocation_change", args=[allocation.pk]),
+        },
+        form=form,
+    )
+
+
+@require_POST
+@refusals_as_messages(to=lambda pk: reverse("allocation_change", args=[pk]))
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    allocation = _allocation(request, pk)
+    services.revoke_allocation(allocation=allocation, by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("The allocation was revoked."))
+    return redirect(_source_url(allocation))
+
+
+def write_off(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let uncovered usage stand as written off, as the provider."""
+    viewer, at = viewer_of(request), at_of(request)
+    shown = visibility.wallet_seen(pk, viewer, at)
+    require(viewer, Permission.WRITE_OFF, shown.category.provider.organization, at)
+    form = WriteOffForm(request.POST or None, category=shown.category, initial={"amount": shown.uncovered_ticks})
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            services.write_off(
+                wallet=shown,
+                amount_ticks=form.cleaned_data["amount"],
+                reason=form.cleaned_data["reason"],
+                by=viewer,
+                at=at,
+            )
+            messages.success(request, _("Written off."))
+            return redirect("wallet", shown.pk)
+    return page(
+        request,
+        "bursar/accounting/write_off.html",
+        {"wallet": shown, "category": shown.category, "back_url": reverse("wallet", args=[shown.pk])},
+        form=form,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ cards and panels
+SHOWN_MAX: Final = 8
+
+
+def _mine(viewer: Viewer, at: datetime) -> list[Told]:
+    """The wallets of the projects and organizations in which the viewer has a role, read once for all panels."""
+    known: list[Told] | None = viewer.__dict__.get("wallets_told")
+    if known is None:
+        projects = [m.project_id for m in viewer.memberships if m.project_id]
+        organizations = [m.organization_id for m in viewer.memberships if m.organization_id]
+        rows = Wallet.objects.filter(
+            workspace__in=Workspace.objects.filter(project_id__in=projects)
+            | Workspace.objects.filter(organization_id__in=organizations)
+            | Workspace.objects.filter(person=viewer.person)
+        ).select_related(
+            "category__provider__organization", "workspace__project", "workspace__organization", "workspace__person"
+        )
+        known = told_all(list(rows.order_by("pk")[:200]), at)
+        viewer.__dict__["wallets_told"] = known
+    return known
+
+
+@register("locked", order=20)
+def locked_panel(viewer: Viewer) -> Panel | None:
+    at: datetime = viewer.at  # type: ignore[assignment]
+    # A wallet that never held anything is no news.
+    found = [one for one in _mine(viewer, at) if one.badge != "free" and (one.state.until or one.state.used_ticks)]
+    if not found:
+        return None
+    return Panel(
+        _("Locked, and why"),
+        "bursar/accounting/_locked_panel.html",
+        icon="lock",
+        data=found[:SHOWN_MAX],
+        url=reverse("allocations") + "?state=locked",
+        count=len(found),
+    )
+
+
+@register("runs_out", order=30)
+def runs_out_panel(viewer: Viewer) -> Panel | None:
+    at: datetime = viewer.at  # type: ignore[assignment]
+
+    def nearly_used(state: WalletState) -> bool:
+        return state.quota_ticks > 0 and (state.available_ticks or 0) * 5 <= state.quota_ticks
+
+    found = [one for one in _mine(viewer, at) if one.badge == "free" and (one.ends_soon or nearly_used(one.state))]
+    found.sort(key=lambda one: (one.state.until or at, one.wallet.pk))
+    if not found:
+        return None
+    return Panel(
+        _("Runs out soon"),
+        "bursar/accounting/_runs_out_panel.html",
+        icon="hourglass",
+        data=found[:SHOWN_MAX],
+        url=reverse("allocations"),
+        count=len(found),
+    )
+
+
+def _scope_card(viewer: Viewer, scope: Organization | Project, name: str) -> Panel | None:
+    at: datetime = viewer.at  # type: ignore[assignment]
+    states = selectors.wallets_of(workspace=workspace_of(scope), at=at)
+    person = viewer.person
+    if not states or person is None or not may(person, Permission.VIEW_PROJECT, scope, at):
+        return None
+    return Panel(
+        _("Quota"),
+        "bursar/accounting/_wallets_panel.html",
+        icon="wallet",
+        data=[told(state, at) for state in states[:SHOWN_MAX]],
+        url=reverse(name, args=[scope.pk]),
+    )
+
+
+@card("project", "wallets", order=20)
+def project_card(viewer: Viewer, project: Project) -> Panel | None:
+    return _scope_card(viewer, project, "project_wallets")
+
+
+@card("organization", "wallets", order=20)
+def organization_card(viewer: Viewer, organization: Organization) -> Panel | None:
+    return _scope_card(viewer, organization, "organization_wallets")
+
+
+urlpatterns = [
+    path("allocations/", allocations, name="allocations"),
+    path("allocations/<int:pk>/", change, name="allocation_change"),
+    path("allocations/<int:pk>/move/", move, name="allocation_move"),
+    path("allocations/<int:pk>/revoke/", revoke, name="allocation_revoke"),
+    path("wallets/<int:pk>/", wallet, name="wallet"),
+    path("wallets/<int:pk>/give/", give, name="allocation_create"),
+    path("wallets/<int:pk>/write-off/", write_off, name="wallet_write_off"),
+    path("categories/<int:pk>/allocations/", category_allocations, name="category_allocations"),
+    path("categories/<int:pk>/give/", give_root, name="allocation_create_root"),
+    path("projects/<int:pk>/wallets/", project_wallets, name="project_wallets"),
+    path("organizations/<int:pk>/wallets/", organization_wallets, name="organization_wallets"),
+]
