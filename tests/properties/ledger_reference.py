@@ -121,8 +121,10 @@ class Reference:
             taken = min(amount, standing[wallet])
             standing[wallet] -= taken
             amount -= taken
+        least_preferred = self.into(wallet)
+        least_preferred.reverse()
         rows = sorted(
-            reversed(self.into(wallet)),
+            least_preferred,
             key=lambda a: (not a.holds(at), a.source is None or self.uncovered[a.source] == 0),
         )
         for a in rows:

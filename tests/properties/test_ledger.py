@@ -192,6 +192,42 @@ def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, 
     assert broken_laws(book) == []
 
 
+@given(
+    charged=kinds,
+    story=steps(tree=False),
+    reports=st.lists(st.tuples(st.integers(0, 5), st.integers(-20, 40), st.integers(0, 40)), min_size=1, max_size=12),
+)
+def test_by_hour__whatever_was_posted__adds_up_to_what_moved(charged, story, reports) -> None:
+    from bursar.engine.ledger import Kind, LedgerRefusal, by_hour, epochs
+
+    book = _play(charged, 5, story)
+    columns = [np.array(column) for column in zip(*reports, strict=True)]
+    instants = np.minimum(columns[2], book.now)
+    bounds = epochs(book)
+    try:
+        changes = post(book, columns[0], columns[1], instants)
+    except LedgerRefusal:
+        return
+    for change in changes:
+        if change.kind not in {Kind.DRAW, Kind.RELEASE}:
+            continue
+        epoch = np.searchsorted(bounds, change.at, side="right")
+        usage: dict[int, list[tuple[int, int]]] = {}
+        for wallet, amount, at in zip(columns[0].tolist(), columns[1].tolist(), instants.tolist(), strict=True):
+            if np.searchsorted(bounds, at, side="right") == epoch:
+                usage.setdefault(wallet, []).append((at, amount))
+        drawn, standing = {}, {}
+        for moved in by_hour(book, change, usage):
+            if moved.allocation is not None:
+                drawn[moved.allocation] = drawn.get(moved.allocation, 0) + moved.drawn
+            else:
+                before = standing.get(moved.wallet, (0, 0))
+                standing[moved.wallet] = (before[0] + moved.uncovered, before[1] + moved.written_off)
+        assert drawn == dict(zip(change.allocations.tolist(), change.drawn.tolist(), strict=True))
+        rows = zip(change.wallets.tolist(), change.uncovered.tolist(), change.written_off.tolist(), strict=True)
+        assert standing == {wallet: (uncovered, off) for wallet, uncovered, off in rows if uncovered or off}
+
+
 def _post(book: Book, amounts: list[tuple[int, int]]) -> None:
     rows, values = (np.array(column, dtype=np.int64) for column in zip(*amounts, strict=True))
     post(book, rows, values, book.now)

@@ -20,34 +20,43 @@ HOUR: Final = timedelta(hours=1) // MICROSECOND
 
 # One statement, so that a reader without the lock sees one state: the clock, the wallets (those asked for, those with
 # something due, and all above them) and their allocations. A closed allocation that nothing was drawn through says nothing.
+# OFFSET 0 and the array keep the planner, which cannot know how few are above, from reading whole tables.
 _LOAD: Final = """
 WITH RECURSIVE clock AS (
     SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s
 ), due AS (
-    SELECT a.wallet_id FROM allocation a, clock c
-    WHERE a.category_id = %(category)s AND a.closed_at IS NULL AND a.start > c.applied_until AND a.start <= %(at)s
-    UNION SELECT a.wallet_id FROM allocation a, clock c
-    WHERE a.category_id = %(category)s AND a.closed_at IS NULL AND a."end" > c.applied_until AND a."end" <= %(at)s
+    SELECT a.wallet_id FROM allocation a
+    WHERE a.category_id = %(category)s AND a.closed_at IS NULL
+      AND a.start > (SELECT applied_until FROM clock) AND a.start <= %(at)s
+    UNION SELECT a.wallet_id FROM allocation a
+    WHERE a.category_id = %(category)s AND a.closed_at IS NULL
+      AND a."end" > (SELECT applied_until FROM clock) AND a."end" <= %(at)s
     UNION SELECT a.wallet_id FROM allocation a
     WHERE a.category_id = %(category)s AND a.closed_at IS NULL AND a."end" <= %(closing)s
 ), up(id) AS (
-    SELECT unnest(%(wallets)s::bigint[]) UNION SELECT wallet_id FROM due
+    SELECT id FROM (SELECT unnest(%(wallets)s::bigint[]) AS id UNION SELECT wallet_id FROM due) AS asked
     UNION
-    SELECT a.source_id FROM up JOIN allocation a ON a.wallet_id = up.id AND a.category_id = %(category)s
-    WHERE a.source_id IS NOT NULL AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
+    SELECT above.source_id FROM up CROSS JOIN LATERAL (
+        SELECT a.source_id FROM allocation a
+        WHERE a.wallet_id = up.id AND a.category_id = %(category)s
+          AND a.source_id IS NOT NULL AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
+        OFFSET 0
+    ) AS above
+), concerned AS MATERIALIZED (
+    SELECT coalesce(array_agg(id), '{}') AS ids FROM up
 )
 SELECT 0 AS what, (extract(epoch FROM applied_until) * 1000000)::bigint AS id, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
        0::bigint, 0::bigint, 0::bigint, 0::bigint
 FROM clock
 UNION ALL
 SELECT 1, w.id, w.used_ticks, w.uncovered_ticks, w.written_off_ticks, w.locked::int, w.workspace_id, 0, 0, 0
-FROM wallet w JOIN up ON up.id = w.id WHERE w.category_id = %(category)s
+FROM wallet w WHERE w.id = ANY((SELECT ids FROM concerned)::bigint[]) AND w.category_id = %(category)s
 UNION ALL
 SELECT 2, a.id, a.wallet_id, coalesce(a.source_id, -1), a.quota_ticks, a.drawn_ticks,
        (extract(epoch FROM a.start) * 1000000)::bigint, (extract(epoch FROM a."end") * 1000000)::bigint,
        a.priority, (a.closed_at IS NOT NULL)::int
-FROM allocation a JOIN up ON up.id = a.wallet_id
-WHERE a.category_id = %(category)s AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
+FROM allocation a WHERE a.wallet_id = ANY((SELECT ids FROM concerned)::bigint[]) AND a.category_id = %(category)s
+  AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
 ORDER BY what, id
 """
 
@@ -213,30 +222,25 @@ class Ledger:
         operation: int,
         change: Change,
         windows: dict[int, tuple[int, int]] | None = None,
-        *,
-        figures: bool = True,
     ) -> None:
         """Write down what a step changed.
 
         windows   rows of allocations whose start and end were set in this step
-        figures   False: what moved was written by `move` already, hour by hour
         """
         loaded, at = self.loaded, instant(change.at)
-        if figures:
-            for row, used, uncovered, written_off in zip(
-                change.wallets.tolist(),
-                change.used.tolist(),
-                change.uncovered.tolist(),
-                change.written_off.tolist(),
-                strict=True,
-            ):
-                self.move(operation, change.kind, at, row, used=used, uncovered=uncovered, written_off=written_off)
+        for row, used, uncovered, written_off in zip(
+            change.wallets.tolist(),
+            change.used.tolist(),
+            change.uncovered.tolist(),
+            change.written_off.tolist(),
+            strict=True,
+        ):
+            self.move(operation, change.kind, at, row, used=used, uncovered=uncovered, written_off=written_off)
         windows = windows or {}
         moved = dict(zip(change.allocations.tolist(), zip(change.drawn, change.quota, strict=True), strict=True))
         opened, closed = set(change.opened.tolist()), set(change.closed.tolist())
         self._closed.update(dict.fromkeys(closed, change.at))
-        touched = (moved.keys() if figures else set()) | opened | closed | windows.keys()
-        for row in sorted(touched):
+        for row in sorted(moved.keys() | opened | closed | windows.keys()):
             drawn, quota = moved.get(row, (0, 0))
             turned = "closed" if row in closed else "opened" if row in opened else ""
             window = windows.get(row)
@@ -262,6 +266,17 @@ class Ledger:
             if turned:
                 wallet_id = loaded.wallet_ids[int(self.book.wallet[row])]
                 self.tell(f"allocation.{turned}", "allocation", loaded.allocation_ids[row], wallet_id)
+
+    def journal_within(self, operation: int, change: Change, hour: datetime) -> None:
+        """Write down what a draw or a release of one hour's usage moved; the usage itself is written by `move`."""
+        for row, uncovered, written_off in zip(
+            change.wallets.tolist(), change.uncovered.tolist(), change.written_off.tolist(), strict=True
+        ):
+            if uncovered or written_off:
+                self.move(operation, change.kind, hour, row, uncovered=uncovered, written_off=written_off)
+        owners = self.book.wallet[change.allocations].tolist()
+        for row, owner, drawn in zip(change.allocations.tolist(), owners, change.drawn.tolist(), strict=True):
+            self.move(operation, change.kind, hour, owner, row, drawn=drawn)
 
     def move(
         self,

@@ -207,7 +207,10 @@ def tree_below(*, wallet: Wallet, at: datetime) -> list[TreeRow]:
     wallets = {one.pk: one for one in _wallets().filter(category=wallet.category, pk__in=ids)}
     loaded = read(wallet.category, ids, at)
     states = states_in(loaded, wallets.values())
-    allocations = list(_allocations().filter(category=wallet.category, source_id__in=ids))
+    allocations = list(Allocation.objects.filter(category=wallet.category, source_id__in=ids).order_by("pk"))
+    for allocation in allocations:
+        allocation.wallet = wallets[allocation.wallet_id]
+        allocation.source = wallets[allocation.source_id] if allocation.source_id else None
     by_source: dict[int, dict[int, list[AllocationState]]] = {}
     for one in _states_of(loaded, allocations):
         if one.state != "closed" or one.drawn_ticks:

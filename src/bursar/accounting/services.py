@@ -292,6 +292,10 @@ def _journal_usage(
             ledger.journal(operation, change)
             continue
         epoch = int(np.searchsorted(bounds, change.at, side="right"))
+        hours_used = hours[epochs == epoch]
+        if (hours_used == hours_used[0]).all():  # nothing to share out: the common case, and the large one
+            ledger.journal_within(operation, change, instant(int(hours_used[0])))
+            continue
         for moved in by_hour(ledger.book, change, usage.get(epoch, {})):
             ledger.move(
                 operation,

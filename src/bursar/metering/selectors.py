@@ -1,5 +1,6 @@
 """Questions about what was reported."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -39,6 +40,7 @@ class Discrepancy:
 _CHOSEN = """
     WHERE category_id = %(category)s
       AND (%(wallet)s::bigint IS NULL OR wallet_id = %(wallet)s)
+      AND (%(wallets)s::bigint[] IS NULL OR wallet_id = ANY(%(wallets)s))
       AND (%(resource)s::bigint IS NULL OR resource_id = %(resource)s)
       AND used_at >= %(since)s AND used_at < %(until)s
 """
@@ -52,13 +54,17 @@ def usage_by_day(
     wallet_id: int | None = None,
     resource_id: int | None = None,
     time_zone: str = "UTC",
+    wallet_ids: Sequence[int] | None = None,
 ) -> list[DayUsage]:
-    """Ticks by day of use in `[since, until)`, days without any left out, oldest first."""
+    """Ticks by day of use in `[since, until)`, days without any left out, oldest first.
+
+    wallet_ids   several wallets together, such as all of a tree
+    """
     statement = f"""
         SELECT (used_at AT TIME ZONE %(zone)s)::date AS day, sum(posted_ticks)::bigint FROM usage_report {_CHOSEN}
         GROUP BY day HAVING sum(posted_ticks) <> 0 ORDER BY day
     """  # noqa: S608  _CHOSEN is a constant
-    rows = _fetch(statement, category_id, wallet_id, resource_id, since, until, time_zone)
+    rows = _fetch(statement, category_id, wallet_id, resource_id, since, until, time_zone, wallet_ids)
     return [DayUsage(*row) for row in rows]
 
 
@@ -135,8 +141,10 @@ def _fetch(
     since: datetime,
     until: datetime,
     time_zone: str,
+    wallet_ids: Sequence[int] | None = None,
 ) -> list[tuple[Any, ...]]:
-    parameters: dict[str, int | str | datetime | None] = {
+    parameters: dict[str, int | str | datetime | list[int] | None] = {
+        "wallets": None if wallet_ids is None else list(wallet_ids),
         "category": category_id,
         "wallet": wallet_id,
         "resource": resource_id,

@@ -18,7 +18,7 @@ from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger.errors import Overflow
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
-from bursar.metering.models import ReportIdentity, ScopeLevel
+from bursar.metering.models import ScopeLevel
 from bursar.metering.reports import Report, content_hash, faults_of
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, may, require
@@ -180,16 +180,16 @@ class _Plan:
 
     def _tell_new_from_known(self) -> None:
         ids = [self.batch[index].report_id for index in self.indexes]
-        known: dict[str, bytes] = {
-            report_id: bytes(digest)
-            for report_id, digest in ReportIdentity.objects.filter(
-                category_id=self.category.pk, report_id__in=ids
-            ).values_list("report_id", "content_hash")
-        }
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT report_id, content_hash FROM report_identity WHERE category_id = %s AND report_id = ANY(%s)",
+                [self.category.pk, ids],
+            )
+            known = {report_id: bytes(digest) for report_id, digest in cursor.fetchall()}
         for index in self.indexes:
             report = self.batch[index]
             digest = content_hash(report)
-            before = known.setdefault(report.report_id, digest)
+            before = known.setdefault(report.report_id, digest)  # the very same object only for a name not seen yet
             if before != digest:
                 self.faults.append(fault(index, report.report_id, "report_conflict"))
             elif before is not digest:

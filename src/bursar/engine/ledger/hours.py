@@ -80,7 +80,7 @@ def _own_hours(hours: Hours, sign: int, amount: int, at: int) -> dict[int, int]:
         last = hour
         taken = min(amount, ticks * sign)
         if taken:
-            result[hour] = taken
+            result[hour] = result.get(hour, 0) + taken
             amount -= taken
     if amount:  # carried here from an earlier epoch, or found only together with it
         result[last] = result.get(last, 0) + amount
