@@ -13,7 +13,23 @@ echarts.use([
     MarkLineComponent, PieChart, TooltipComponent,
 ]);
 
-const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// Colours are written as color-mix(), oklch() or var() in the style sheet, which the canvas library cannot read: the
+// browser paints one point, and its colour is taken from there.
+const point = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+
+function variable(name) {
+    const probe = document.createElement("span");
+    probe.hidden = true;
+    probe.style.color = `var(${name})`;
+    document.body.append(probe);
+    point.clearRect(0, 0, 1, 1);
+    point.fillStyle = getComputedStyle(probe).color;
+    probe.remove();
+    point.fillRect(0, 0, 1, 1);
+    const [red, green, blue, alpha] = point.getImageData(0, 0, 1, 1).data;
+    return `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`;
+}
+
 const number = (value) =>
     value == null || value === "-"
         ? "–"
@@ -24,8 +40,9 @@ const number = (value) =>
 function options(chart) {
     const text = variable("--tblr-body-color");
     const faint = variable("--tblr-border-color");
-    const muted = variable("--tblr-secondary-color") || variable("--tblr-secondary");
+    const muted = variable("--tblr-secondary");
     const common = {
+        useUTC: true, // a day is written without a time, and stays that day wherever it is read
         animation: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
         aria: { enabled: true, decal: { show: false } },
         textStyle: { color: text, fontFamily: getComputedStyle(document.body).fontFamily },

@@ -65,6 +65,20 @@ def quantity(ticks: int | None, category: Any, digits: int | None = None) -> str
     )
 
 
+@register.simple_tag
+def amount(ticks: int | None, category: Any, digits: int = 2) -> str:
+    """`{% amount ticks category %}`: the number alone, for columns whose heading says the unit; exact in the title."""
+    if ticks is None:
+        return mark_safe('<span class="text-secondary">–</span>')
+    unit = unit_of(category)
+    return format_html(
+        '<span class="num" title="{} {}">{}</span>',
+        grouped(unit.text(ticks)),
+        unit.name,
+        grouped(unit.text(ticks, digits)),
+    )
+
+
 @register.filter
 def number(value: Any) -> str:
     """`{{ count|number }}`: a plain number with thin spaces."""

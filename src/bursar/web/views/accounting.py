@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import messages
+from django.db.models import F, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -310,7 +311,13 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
             "owner_url": owner_url(shown.workspace),
             "days": days,
             "periods": PERIODS.values(),
-            "usage": usage_chart(shown, state, since=since, until=at + timedelta(minutes=10)),
+            "usage": usage_chart(
+                shown,
+                state,
+                since=since,
+                until=at + timedelta(minutes=10),
+                below=[branch.row.state for branch in tree[1:]],
+            ),
             "people": _people(shown, since, at) if sees_people else [],
             "sees_people": sees_people,
         },
@@ -323,34 +330,52 @@ def owner_url(workspace: Workspace) -> str:
     return reverse("organization", args=[workspace.organization_id]) if workspace.organization_id else ""
 
 
-def usage_chart(shown: Wallet, state: WalletState, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """Usage by day; of a level, the level at the end of each day. Numbers in the unit, for drawing only."""
-    category = shown.category
+def usage_chart(
+    shown: Wallet, state: WalletState, *, since: datetime, until: datetime, below: Sequence[WalletState] = ()
+) -> dict[str, Any]:
+    """Usage by day, here and (stacked) below; of a level, the level at the end of each day. Numbers in the unit, for
+    drawing only."""
+    category, unit = shown.category, shown.category.unit
     zone = timezone.get_current_timezone_name()
-    found = metering.usage_by_day(category_id=category.pk, wallet_id=shown.pk, since=since, until=until, time_zone=zone)
-    by_day = {one.day: one.ticks for one in found}
-    first, last = since.date(), timezone.localtime(until).date()
+    first, last = since.astimezone(timezone.get_current_timezone()).date(), timezone.localtime(until).date()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    ticks = [by_day.get(day, 0) for day in days]
-    name, kind = _("Used per day"), "bar"
+    under = {one.wallet.pk: one.used_ticks for one in below}
+
+    def moved(wallet_ids: Sequence[int]) -> list[int]:
+        found = metering.usage_by_day(
+            category_id=category.pk, wallet_ids=wallet_ids, since=since, until=until, time_zone=zone
+        )
+        by_day = {one.day: one.ticks for one in found}
+        return [by_day.get(day, 0) for day in days]
+
+    lines = [(_("Here"), moved([shown.pk]), state.used_ticks)]
+    if under:
+        lines.append((_("Below"), moved(list(under)), sum(under.values())))
+    kind = "stack"
     if not category.is_over_time:
-        level = state.used_ticks - sum(ticks)
-        levels = []
-        for moved in ticks:
-            level += moved
-            levels.append(level)
-        ticks, name, kind = levels, _("Level"), "area"
+        kind = "area"
+        lines = [(name, _levels(ticks, now), now) for name, ticks, now in lines]
     elif len(days) > 120:  # a bar of a day would be thinner than a pixel
-        weeks = [sum(ticks[n : n + 7]) for n in range(0, len(ticks), 7)]
-        days, ticks, name = days[::7], weeks, _("Used per week")
-    unit = category.unit
+        lines = [(name, [sum(ticks[n : n + 7]) for n in range(0, len(ticks), 7)], now) for name, ticks, now in lines]
+        days = days[::7]
     return {
         "kind": kind,
         "unit": unit.name,
         "x": [day.isoformat() for day in days],
         "time": True,
-        "series": [{"name": name, "values": [float(unit.text(each, 6)) for each in ticks]}],
+        "series": [
+            {"name": name, "values": [float(unit.text(each, 6)) for each in ticks]} for name, ticks, _now in lines
+        ],
     }
+
+
+def _levels(moved: Sequence[int], now: int) -> list[int]:
+    """The level at the end of each day, from what each day changed and the level at the end of all."""
+    level, levels = now - sum(moved), []
+    for change_ticks in moved:
+        level += change_ticks
+        levels.append(level)
+    return levels
 
 
 def _people(shown: Wallet, since: datetime, at: datetime) -> list[tuple[str, int]]:
@@ -611,31 +636,31 @@ def write_off(request: HttpRequest, pk: int) -> HttpResponse:
 
 # ------------------------------------------------------------------------------------------------ cards and panels
 SHOWN_MAX: Final = 8
+CANDIDATES_MAX: Final = 100
 
 
-def _mine(viewer: Viewer, at: datetime) -> list[Told]:
-    """The wallets of the projects and organizations in which the viewer has a role, read once for all panels."""
-    known: list[Told] | None = viewer.__dict__.get("wallets_told")
-    if known is None:
-        projects = [m.project_id for m in viewer.memberships if m.project_id]
-        organizations = [m.organization_id for m in viewer.memberships if m.organization_id]
-        rows = Wallet.objects.filter(
-            workspace__in=Workspace.objects.filter(project_id__in=projects)
-            | Workspace.objects.filter(organization_id__in=organizations)
-            | Workspace.objects.filter(person=viewer.person)
-        ).select_related(
-            "category__provider__organization", "workspace__project", "workspace__organization", "workspace__person"
-        )
-        known = told_all(list(rows.order_by("pk")[:200]), at)
-        viewer.__dict__["wallets_told"] = known
-    return known
+def _mine(viewer: Viewer) -> Any:
+    """The wallets of the viewer's own projects and organizations, and of the projects of those organizations."""
+    projects = [m.project_id for m in viewer.memberships if m.project_id]
+    organizations = [m.organization_id for m in viewer.memberships if m.organization_id]
+    return Wallet.objects.filter(
+        Q(workspace__project_id__in=projects)
+        | Q(workspace__organization_id__in=organizations)
+        | Q(workspace__project__organization_id__in=organizations, workspace__project__archived_at=None)
+        | Q(workspace__person=viewer.person),
+        category__archived_at=None,
+    ).select_related(
+        "category__provider__organization", "workspace__project", "workspace__organization", "workspace__person"
+    )
 
 
 @register("locked", order=20)
 def locked_panel(viewer: Viewer) -> Panel | None:
     at: datetime = viewer.at  # type: ignore[assignment]
-    # A wallet that never held anything is no news.
-    found = [one for one in _mine(viewer, at) if one.badge != "free" and (one.state.until or one.state.used_ticks)]
+    # A wallet that holds nothing and used nothing is no news.
+    candidates = _mine(viewer).filter(Q(locked=True) | Q(uncovered_ticks__gt=0), category__requires_allocation=True)
+    told_now = told_all(list(candidates.order_by("-uncovered_ticks", "-used_ticks", "pk")[:CANDIDATES_MAX]), at)
+    found = [one for one in told_now if one.badge != "free" and (one.state.until or one.state.used_ticks)]
     if not found:
         return None
     return Panel(
@@ -655,7 +680,11 @@ def runs_out_panel(viewer: Viewer) -> Panel | None:
     def nearly_used(state: WalletState) -> bool:
         return state.quota_ticks > 0 and (state.available_ticks or 0) * 5 <= state.quota_ticks
 
-    found = [one for one in _mine(viewer, at) if one.badge == "free" and (one.ends_soon or nearly_used(one.state))]
+    soon = Q(into__end__gt=at, into__end__lte=at + timedelta(days=30))
+    used_up = Q(into__end__gt=at, into__drawn_ticks__gte=F("into__quota_ticks") * 4 / 5, into__quota_ticks__gt=0)
+    candidates = _mine(viewer).filter(soon | used_up, into__closed_at=None).distinct().order_by("pk")
+    told_now = told_all(list(candidates[:CANDIDATES_MAX]), at)
+    found = [one for one in told_now if one.badge == "free" and (one.ends_soon or nearly_used(one.state))]
     found.sort(key=lambda one: (one.state.until or at, one.wallet.pk))
     if not found:
         return None
