@@ -1,6 +1,7 @@
 """The command `bursar`. Django is set up only by the commands that need it, so that `--help` is quick."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def fail(message: str) -> NoReturn:
-    err.print(message, style="red", markup=False)
+    err.print(message, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -67,6 +68,8 @@ def setup(*, database: bool = True) -> None:
     from bursar.config import postgres
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bursar.config.settings")
+    # A process that SIGTERM ends at once would not leave the embedded database in good order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if database:
             postgres.ensure_running()

@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ class Supervisor:
         self.say = say
         self.children: list[Child] = []
         self.asked_to_stop = False
+        self._breaks = False
 
     def __enter__(self) -> "Supervisor":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -51,6 +52,17 @@ class Supervisor:
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
+        if self._breaks:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def breakable(self) -> Iterator[None]:
+        """Inside, a request to stop breaks off at once what is done, by KeyboardInterrupt."""
+        self._breaks = True
+        try:
+            yield
+        finally:
+            self._breaks = False
 
     def start(self, child: Child) -> None:
         self.children.append(child)

@@ -50,14 +50,19 @@ def run(folder: Path, *, say: Say) -> None:
             if not installation.assets_built():
                 raise CannotRun("The page assets are not built: run `make assets` first.")
             installation.publish_assets()
-        if supervisor.asked_to_stop:
-            return
         try:
+            if supervisor.asked_to_stop:
+                return
+            loaded = _read_state() == "loaded"
+            if not loaded:
+                for left in (folder / "simulator").glob("world.json*"):  # of an attempt that was broken off
+                    left.unlink()
             with _step(say, "Simulator"):
                 _start_simulator(supervisor, folder)
-            if not _world_loaded():
+            if not loaded:
                 say("  Demo world, a year of history:")
-                load_world(say=say)
+                with supervisor.breakable():
+                    load_world(say=say)
             if supervisor.asked_to_stop:
                 return
             installation.close_connections()
@@ -71,6 +76,8 @@ def run(folder: Path, *, say: Say) -> None:
             if not supervisor.asked_to_stop:
                 _greet(say, folder, port, time.time() - began)
             supervisor.watch()
+        except KeyboardInterrupt:
+            return
         except ChildFailed as error:
             raise CannotRun(str(error)) from error
         finally:
@@ -218,10 +225,6 @@ def _drop_tables() -> None:
         cursor.execute("SELECT quote_ident(current_schema())")
         (schema,) = cursor.fetchone()
         cursor.execute(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
-
-
-def _world_loaded() -> bool:
-    return _read_state() == "loaded"
 
 
 def load_world(*, say: Say) -> None:
