@@ -149,7 +149,6 @@ class Posting(models.Model):
 
     class Meta:
         db_table = "posting"
-        managed = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.wallet_id} {self.allocation_id or ''}"

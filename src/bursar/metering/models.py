@@ -50,7 +50,6 @@ class UsageReport(models.Model):
 
     class Meta:
         db_table = "usage_report"
-        managed = False
 
     def __str__(self) -> str:
         return f"{self.report_id} {self.amount_ticks}"

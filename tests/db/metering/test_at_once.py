@@ -1,0 +1,121 @@
+"""Several clients at the same time, each in a connection of its own."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from bursar.accounting import selectors as accounting
+from bursar.accounting import services
+from bursar.accounting.models import Wallet
+from bursar.metering import selectors
+from bursar.metering.errors import ReportConflict
+from bursar.metering.services import post_reports
+from bursar.metering.tasks import add_parts_ahead, apply_due_everywhere
+from tests.factories.catalogue import make_category
+from tests.factories.ledger import AT, YEAR_START, make_allocation, make_report
+from tests.factories.structure import make_organization, make_project, make_workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(actions: list[Callable[[], Any]]) -> list[Any]:
+    gate = threading.Barrier(len(actions))
+    outcomes: list[Any] = [None] * len(actions)
+
+    def one(number: int, action: Callable[[], Any]) -> None:
+        try:
+            gate.wait(timeout=20)
+            outcomes[number] = action()
+        except Exception as refused:
+            outcomes[number] = refused
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=one, args=pair) for pair in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return outcomes
+
+
+def clean(category) -> None:
+    assert accounting.verify(category_id=category.pk) == []
+    assert selectors.verify(category_id=category.pk) == []
+
+
+def post(*reports):
+    return post_reports(reports=reports, by=None, at=AT)
+
+
+def test_post__one_report_by_eight_clients_at_once__counts_once() -> None:
+    category, place = make_category(), make_workspace(make_organization())
+    make_allocation(place, category, 1_000)
+    report = make_report(place, category, 7)
+    answers = at_once([lambda: post(report)] * 8)
+    assert sorted(answer.posted for answer in answers) == [0] * 7 + [1]
+    assert Wallet.objects.get(category=category).used_ticks == 7
+    clean(category)
+
+
+def test_post__one_id_with_two_contents_at_once__one_is_booked_and_one_refused() -> None:
+    category, place = make_category(), make_workspace(make_organization())
+    first = make_report(place, category, 7)
+    second = make_report(place, category, 8, report_id=first.report_id)
+    answers = at_once([lambda: post(first), lambda: post(second)])
+    assert sorted(type(answer) is ReportConflict for answer in answers) == [False, True]
+    clean(category)
+
+
+def test_post__eight_clients_on_two_categories__none_fails_and_nothing_is_lost() -> None:
+    categories = [make_category() for _ in range(2)]
+    university = make_organization()
+    places = [make_workspace(make_project(organization=university)) for _ in range(4)]
+    for category in categories:
+        root = make_allocation(make_workspace(university), category, 500)
+        for place in places:
+            make_allocation(place, category, 200, source=root.wallet)
+
+    def client(number: int) -> None:
+        for turn in range(6):
+            chosen = categories if number % 2 else [*reversed(categories)]
+            post(*(make_report(places[(number + turn) % 4], category, 20) for category in chosen))
+
+    outcomes = at_once([lambda number=number: client(number) for number in range(8)])
+    assert outcomes == [None] * 8
+    for category in categories:
+        wallets = Wallet.objects.filter(category=category)
+        assert sum(wallets.values_list("used_ticks", flat=True)) == 8 * 6 * 20
+        assert sum(wallets.values_list("uncovered_ticks", flat=True)) == 8 * 6 * 20 - 500
+        clean(category)
+
+
+def test_allocate__both_ways_round_at_once__never_makes_a_circle() -> None:
+    category, first, second = make_category(), *(make_workspace(make_organization()) for _ in range(2))
+    roots = [make_allocation(place, category, 10) for place in (first, second)]
+    outcomes = at_once(
+        [
+            lambda: make_allocation(second, category, 5, source=roots[0].wallet) and None,
+            lambda: make_allocation(first, category, 5, source=roots[1].wallet) and None,
+        ]
+    )
+    assert sorted(outcome is None for outcome in outcomes) == [False, True]
+    clean(category)
+
+
+def test_tasks__each_minute__apply_what_is_due_once(monkeypatch) -> None:
+    from bursar.kernel import clock
+
+    category, place = make_category(), make_workspace(make_organization())
+    make_allocation(place, category, 10, at=YEAR_START, end=AT)
+    assert services.categories_with_ledger() == [category.pk]
+    with clock.stated_time(AT + timedelta(seconds=40)):
+        assert apply_due_everywhere(0) == 1
+        assert apply_due_everywhere(0) == 0
+        assert add_parts_ahead(0) >= 0
+    assert Wallet.objects.get(category=category).locked
+    clean(category)
