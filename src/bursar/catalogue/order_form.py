@@ -40,7 +40,7 @@ TEXT_LENGTH_MAX: Final = 10_000
 TEXT_LENGTH_USUAL: Final = 2_000  # of a text whose form names no greatest length
 PATTERN_LENGTH_MAX: Final = 200
 PATTERN_TEXT_LENGTH_USUAL: Final = 256
-PATTERN_STEPS_MAX: Final = 20_000_000  # length of the text to the power of open repeats: what a trial may cost
+PATTERN_STEPS_MAX: Final = 20_000_000
 INTEGER_MAX: Final = 2**53  # what every JSON reader holds exactly
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -279,53 +279,40 @@ def _pattern_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     except (re.error, RecursionError, OverflowError):
         yield _("The pattern is not a regular expression.")
         return
-    try:
-        repeats = _count_repeats(tree, inside=False)
-    except _TooCostly:
-        yield _(
-            "The pattern repeats a group that repeats or chooses, looks around or refers back: write it more simply."
-        )
-        return
-    # A search begins anew at each character unless the pattern is tied to the start.
-    tied = len(tree) > 0 and tree[0] == (sre.AT, sre.AT_BEGINNING)
     length = spec.get("maxLength", PATTERN_TEXT_LENGTH_USUAL)
-    if length ** (repeats + (not tied)) > PATTERN_STEPS_MAX:
+    try:
+        steps = _steps(tree, length)
+    except _NotWeighed:
+        yield _("The pattern looks around or refers back: write it more simply.")
+        return
+    if not (len(tree) and tree[0] == (sre.AT, sre.AT_BEGINNING)):
+        steps += math.log2(length + 1)  # a search begins anew at each character
+    if steps > math.log2(PATTERN_STEPS_MAX):
         yield _(
-            "The pattern could take too long: begin it with ^, give repeats a greatest number, or allow shorter texts."
+            "The pattern could take too long: begin it with ^, let nothing that repeats stand inside a repeat, "
+            "and allow shorter texts."
         )
 
 
-class _TooCostly(Exception):
-    pass
+class _NotWeighed(Exception):
+    """Whether such a pattern ends in time cannot be told from its parts."""
 
 
-_OPEN_REPEAT_FROM: Final = 65  # {0,64} and less is as good as written out
-
-
-def _count_repeats(tree: Any, *, inside: bool) -> int:
-    """How many open repeats a parsed pattern has, one after the other; none may stand inside another."""
-    count = 0
+def _steps(tree: Any, length: int) -> float:
+    """At most so many ways (as a power of two) to try a parsed pattern on a text of this length from one place on."""
+    steps = 0.0
     for code, argument in tree:
         if code in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            _low, high, body = argument
-            is_open = high == sre.MAXREPEAT or high >= _OPEN_REPEAT_FROM
-            if inside and high > 1:
-                raise _TooCostly
-            single = len(body) == 1 and body[0][0] in (sre.IN, sre.LITERAL, sre.NOT_LITERAL, sre.ANY)
-            if high > 1 and not single:
-                _count_repeats(body, inside=True)
-            elif not single:
-                count += _count_repeats(body, inside=inside)
-            count += is_open
+            low, high, body = argument
+            most = min(high, length)
+            steps += math.log2(max(1, most - low + 1)) + _steps(body, length) * most
         elif code is sre.SUBPATTERN:
-            count += _count_repeats(argument[-1], inside=inside)
+            steps += _steps(argument[-1], length)
         elif code is sre.BRANCH:
-            if inside:
-                raise _TooCostly
-            count += sum(_count_repeats(branch, inside=inside) for branch in argument[1])
-        elif code in (sre.ASSERT, sre.ASSERT_NOT, sre.GROUPREF, sre.GROUPREF_EXISTS):
-            raise _TooCostly
-    return count
+            steps += math.log2(sum(2 ** min(64.0, _steps(branch, length)) for branch in argument[1]))
+        elif code not in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.ANY, sre.AT):
+            raise _NotWeighed
+    return steps
 
 
 def validate_values(schema: Mapping[str, Any], values: Any) -> dict[str, Any]:

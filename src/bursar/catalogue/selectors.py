@@ -63,14 +63,20 @@ def offerings_visible_to(viewer: Person, at: datetime) -> QuerySet[Offering]:
     projects = {pk for path, own in seen for pk in (*path, own)}
     return on_shelf.filter(
         Q(visibility=Offering.Visibility.EVERYONE)
-        | Q(visibility=Offering.Visibility.ORGANIZATIONS)
-        & Exists(
-            Offering.visible_organizations.through.objects.filter(
-                offering_id=OuterRef("pk"), organization_id__in=organizations.values("pk")
-            )
+        | Q(
+            Exists(
+                Offering.visible_organizations.through.objects.filter(
+                    offering_id=OuterRef("pk"), organization_id__in=organizations.values("pk")
+                )
+            ),
+            visibility=Offering.Visibility.ORGANIZATIONS,
         )
-        | Q(visibility=Offering.Visibility.PROJECTS)
-        & Exists(Offering.visible_projects.through.objects.filter(offering_id=OuterRef("pk"), project_id__in=projects))
+        | Q(
+            Exists(
+                Offering.visible_projects.through.objects.filter(offering_id=OuterRef("pk"), project_id__in=projects)
+            ),
+            visibility=Offering.Visibility.PROJECTS,
+        )
         | Q(provider__organization__in=organizations_where(viewer, Permission.VIEW_PROVIDER, at).values("pk"))
     )
 
@@ -86,16 +92,22 @@ def offerings_open_to(workspace: Workspace) -> QuerySet[Offering]:
     project = workspace.project
     organization_id = project.organization_id if project is not None else workspace.organization_id
     if organization_id is not None:
-        allowed |= Q(visibility=Offering.Visibility.ORGANIZATIONS) & Exists(
-            Offering.visible_organizations.through.objects.filter(
-                offering_id=OuterRef("pk"), organization_id=organization_id
-            )
+        allowed |= Q(
+            Exists(
+                Offering.visible_organizations.through.objects.filter(
+                    offering_id=OuterRef("pk"), organization_id=organization_id
+                )
+            ),
+            visibility=Offering.Visibility.ORGANIZATIONS,
         )
     if project is not None:
-        allowed |= Q(visibility=Offering.Visibility.PROJECTS) & Exists(
-            Offering.visible_projects.through.objects.filter(
-                offering_id=OuterRef("pk"), project_id__in=[*project.path, project.pk]
-            )
+        allowed |= Q(
+            Exists(
+                Offering.visible_projects.through.objects.filter(
+                    offering_id=OuterRef("pk"), project_id__in=[*project.path, project.pk]
+                )
+            ),
+            visibility=Offering.Visibility.PROJECTS,
         )
     return on_shelf.filter(allowed)
 
@@ -141,7 +153,7 @@ def plans_open_to(offering: Offering, workspace: Workspace) -> QuerySet[Plan]:
     organization_id = project.organization_id if project is not None else workspace.organization_id
     through = Plan.organizations.through.objects.filter(plan_id=OuterRef("pk"))
     return offering.plans.filter(archived_at=None).filter(
-        ~Exists(through) | Exists(through.filter(organization_id=organization_id))
+        Q(~Exists(through)) | Q(Exists(through.filter(organization_id=organization_id or 0)))
     )
 
 
@@ -372,6 +384,14 @@ def component_of_offering(offering: Offering, component_id: int) -> Component:
         .filter(pk=component_id)
         .first()
     )
+    if component is None:
+        raise ComponentNotFound
+    return component
+
+
+def component_by_key(offering: Offering, key: str) -> Component:
+    """raises   ComponentNotFound"""
+    component = offering.components.filter(key=key).first()
     if component is None:
         raise ComponentNotFound
     return component

@@ -164,8 +164,8 @@ def _core(annotation: Any) -> Any:
     return annotation
 
 
-def _bounds(info: FieldInfo) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _bounds(info: FieldInfo) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for constraint in info.metadata:
         if (low := getattr(constraint, "ge", None)) is not None:
             found["min_value"] = low

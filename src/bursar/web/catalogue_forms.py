@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from bursar.catalogue import selectors
 from bursar.catalogue.models import (
     Backend,
+    Charging,
     Component,
     Offering,
     OfferingCategory,
@@ -22,6 +23,7 @@ from bursar.catalogue.models import (
     PlanComponent,
     Product,
     ProductCategory,
+    ProductType,
     ServiceProvider,
 )
 from bursar.catalogue.services.categories import SEALED_FIELDS
@@ -33,6 +35,12 @@ from bursar.structure.models import Organization, Project
 from bursar.web.forms import DateTimeField, QuantityField
 
 MARKDOWN_HELP = _("Markdown: **bold**, lists, links, tables.")
+
+
+class _Form(forms.Form):
+    def field(self, name: str) -> Any:
+        """A field as what it is declared to be."""
+        return self.fields[name]
 
 
 class ShelfChoice(forms.ModelChoiceField):
@@ -47,7 +55,7 @@ class ShelfChoice(forms.ModelChoiceField):
         self.choices = [("", self.empty_label or ""), *shown]
 
 
-class ProviderForm(forms.Form):
+class ProviderForm(_Form):
     description = forms.CharField(
         label=_("About us"),
         required=False,
@@ -60,25 +68,23 @@ class ProviderForm(forms.Form):
     )
 
 
-class AuthorizeForm(forms.Form):
+class AuthorizeForm(_Form):
     organization = forms.ModelChoiceField(label=_("Organization"), queryset=Organization.objects.none())
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["organization"].queryset = selectors.organizations_to_authorize()
+        self.field("organization").queryset = selectors.organizations_to_authorize()
 
 
-class CategoryForm(forms.Form):
+class CategoryForm(_Form):
     title = forms.CharField(label=_("Title"), max_length=120, help_text=_("As people see it: “CPU on Thor”."))
     name = forms.SlugField(
         label=_("Name"), max_length=60, help_text=_("Short and stable; programs use it: “cpu-thor”.")
     )
-    product_type = forms.ChoiceField(
-        label=_("Product type"), choices=ProductCategory._meta.get_field("product_type").choices
-    )
+    product_type = forms.ChoiceField(label=_("Product type"), choices=ProductType.choices)
     charging = forms.ChoiceField(
         label=_("Charged"),
-        choices=ProductCategory._meta.get_field("charging").choices,
+        choices=Charging.choices,
         initial="hour",
         help_text=_("Once: a level that goes up and down, such as GB stored. Per time: usage accumulates."),
     )
@@ -118,7 +124,7 @@ class CategoryForm(forms.Form):
             field.disabled = category.sealed_at is not None and name in SEALED_FIELDS
 
 
-class ProductForm(forms.Form):
+class ProductForm(_Form):
     title = forms.CharField(label=_("Title"), max_length=120, help_text=_("“thor-16: 16 cores, 64 GiB”"))
     name = forms.SlugField(label=_("Name"), max_length=60, help_text=_("Short and stable; programs use it."))
     ticks_per_charge = QuantityField(label=_("It draws"))
@@ -134,7 +140,7 @@ class ProductForm(forms.Form):
 
     def __init__(self, *args: Any, category: ProductCategory, product: Product | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        amount = self.fields["ticks_per_charge"]
+        amount = self.field("ticks_per_charge")
         amount.set_unit(category.unit)
         amount.help_text = (
             gettext("Per minute, hour or day, as the category is charged.")
@@ -161,7 +167,7 @@ class ProductForm(forms.Form):
         return specs
 
 
-class ShelfForm(forms.Form):
+class ShelfForm(_Form):
     title = forms.CharField(label=_("Title"), max_length=120)
     slug = forms.SlugField(label=_("Short name"), max_length=60, help_text=_("Stands in addresses."))
     parent = ShelfChoice(label=_("Below"), required=False, empty_label=_("at the top"))
@@ -188,13 +194,13 @@ class ShelfForm(forms.Form):
     ) -> None:
         super().__init__(*args, **options)
         without = selectors.shelves_below(shelf, rows) if shelf is not None else set()
-        self.fields["parent"].set_rows(rows, without)
+        self.field("parent").set_rows(rows, without)
         if shelf is not None:
             for name in ("title", "slug", "parent", "description", "icon", "position"):
                 self.fields[name].initial = getattr(shelf, name)
 
 
-class OfferingCreateForm(forms.Form):
+class OfferingCreateForm(_Form):
     provider = forms.ModelChoiceField(label=_("Provider"), queryset=ServiceProvider.objects.none(), empty_label=None)
     name = forms.CharField(label=_("Name"), max_length=150, help_text=_("As it stands in the marketplace."))
     summary = forms.CharField(
@@ -213,16 +219,16 @@ class OfferingCreateForm(forms.Form):
         self, *args: Any, providers: QuerySet[ServiceProvider], rows: Sequence[selectors.ShelfRow], **options: Any
     ) -> None:
         super().__init__(*args, **options)
-        self.fields["provider"].queryset = providers
-        self.fields["backend"].queryset = (
+        self.field("provider").queryset = providers
+        self.field("backend").queryset = (
             Backend.objects.filter(provider__in=providers.order_by(), enabled=True)
             .select_related("provider__organization")
             .defer("secrets")
         )
-        self.fields["shelf"].set_rows(rows)
+        self.field("shelf").set_rows(rows)
 
 
-class OfferingTextForm(forms.Form):
+class OfferingTextForm(_Form):
     name = forms.CharField(label=_("Name"), max_length=150)
     slug = forms.SlugField(label=_("Short name"), max_length=60, help_text=_("In addresses and at the backend."))
     shelf = ShelfChoice(label=_("Shelf"), required=False, empty_label=_("not chosen"))
@@ -248,11 +254,11 @@ class OfferingTextForm(forms.Form):
         super().__init__(*args, **options)
         for name, field in self.fields.items():
             field.initial = getattr(offering, name)
-        self.fields["shelf"].set_rows(rows)
+        self.field("shelf").set_rows(rows)
         self.fields["slug"].disabled = offering.activated_at is not None
 
 
-class AccessForm(forms.Form):
+class AccessForm(_Form):
     access_instructions = forms.CharField(
         label=_("Access instructions"),
         required=False,
@@ -264,12 +270,12 @@ class AccessForm(forms.Form):
     )
 
 
-class ConnectForm(forms.Form):
+class ConnectForm(_Form):
     backend = forms.ModelChoiceField(label=_("Backend"), queryset=Backend.objects.none())
 
     def __init__(self, *args: Any, offering: Offering, **options: Any) -> None:
         super().__init__(*args, **options)
-        field = self.fields["backend"]
+        field = self.field("backend")
         field.queryset = Backend.objects.filter(provider_id=offering.provider_id).defer("secrets")
         field.initial = offering.backend_id
         field.disabled = offering.activated_at is not None
@@ -286,7 +292,7 @@ class ProjectsField(forms.ModelMultipleChoiceField):
         return f"{obj.organization.name}: {obj.name}"
 
 
-class VisibilityForm(forms.Form):
+class VisibilityForm(_Form):
     visibility = forms.ChoiceField(label=_("Visible to"), choices=Offering.Visibility.choices, widget=forms.RadioSelect)
     organizations = OrganizationsField(
         label=_("Organizations"),
@@ -304,12 +310,12 @@ class VisibilityForm(forms.Form):
     def __init__(self, *args: Any, offering: Offering, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["visibility"].initial = offering.visibility
-        organizations = self.fields["organizations"]
+        organizations = self.field("organizations")
         organizations.queryset = Organization.objects.filter(
             Q(archived_at=None) | Q(pk__in=offering.visible_organizations.values("pk"))
         ).order_by("name", "pk")
         organizations.initial = list(offering.visible_organizations.values_list("pk", flat=True))
-        projects = self.fields["projects"]
+        projects = self.field("projects")
         projects.queryset = (
             Project.objects.filter(Q(archived_at=None) | Q(pk__in=offering.visible_projects.values("pk")))
             .select_related("organization")
@@ -323,7 +329,7 @@ class CategoryChoice(forms.ModelChoiceField):
         return f"{obj.title} ({obj.unit_name})"
 
 
-class ComponentForm(forms.Form):
+class ComponentForm(_Form):
     title = forms.CharField(label=_("Title"), max_length=120, help_text=_("As people see it: “CPU time”."))
     key = forms.SlugField(label=_("Key"), max_length=40, help_text=_("The plugin's name for it: cpu, storage."))
     unit_name = forms.CharField(label=_("Unit"), max_length=40, help_text=_("What limits and prices count."))
@@ -355,7 +361,7 @@ class ComponentForm(forms.Form):
     def __init__(self, *args: Any, offering: Offering, component: Component | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         own = component.category_id if component else None
-        self.fields["category"].queryset = ProductCategory.objects.filter(provider_id=offering.provider_id).filter(
+        self.field("category").queryset = ProductCategory.objects.filter(provider_id=offering.provider_id).filter(
             Q(archived_at=None) | Q(pk=own)
         )
         if component is None:
@@ -395,7 +401,7 @@ class ComponentForm(forms.Form):
         return {**cleaned, "ticks_per_unit": ticks, "ticks_per_measured": ticks // per_unit}
 
 
-class PlanForm(forms.Form):
+class PlanForm(_Form):
     name = forms.CharField(label=_("Name"), max_length=120)
     description = forms.CharField(
         label=_("Description"), required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 2})
@@ -414,7 +420,7 @@ class PlanForm(forms.Form):
     def __init__(self, *args: Any, offering: Offering, plan: Plan | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         chosen = list(plan.organizations.values_list("pk", flat=True)) if plan is not None else []
-        self.fields["organizations"].queryset = Organization.objects.filter(
+        self.field("organizations").queryset = Organization.objects.filter(
             Q(archived_at=None) | Q(pk__in=chosen)
         ).order_by("name", "pk")
         if plan is not None:
@@ -424,7 +430,7 @@ class PlanForm(forms.Form):
             self.fields["unit"].disabled = offering.activated_at is not None
 
 
-class PricesForm(forms.Form):
+class PricesForm(_Form):
     """The prices of one plan, a row per component; only what differs from what is in force is set."""
 
     def __init__(
@@ -480,17 +486,17 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-class PauseForm(forms.Form):
+class PauseForm(_Form):
     reason = forms.CharField(
         label=_("Why"), max_length=300, required=False, help_text=_("Shown in the marketplace while it is paused.")
     )
 
 
-class CopyForm(forms.Form):
+class CopyForm(_Form):
     name = forms.CharField(label=_("Name"), max_length=150)
 
 
-class FormFieldForm(forms.Form):
+class FormFieldForm(_Form):
     """One field of an order form, in the editor."""
 
     name = forms.CharField(
@@ -645,7 +651,7 @@ def schema_of_rows(rows: Iterable[FormFieldForm]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "x-order": list(properties)}
 
 
-class JsonForm(forms.Form):
+class JsonForm(_Form):
     schema = forms.CharField(
         label=_("Order form as JSON"),
         max_length=100_000,

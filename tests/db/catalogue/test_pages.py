@@ -293,7 +293,7 @@ def test_order_form_editor__field_added_previewed_and_saved():
     assert "a100 = A100, 40 GB" in shown
     refused = client.post(address, {**typed, "f-1-pattern": "(a+)+", "step": "save"})
     assert refused.status_code == 422
-    assert "repeats a group that repeats" in text(refused)
+    assert "let nothing that repeats stand inside a repeat" in text(refused)
 
 
 def test_offering_page__hostile_texts__nothing_can_act():

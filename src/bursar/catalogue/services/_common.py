@@ -1,6 +1,6 @@
 """What every service of the catalogue does the same way."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -82,11 +82,16 @@ def names_once(taken: Mapping[str, tuple[str, str]]) -> Iterator[None]:
         with transaction.atomic():
             yield
     except IntegrityError as error:
-        name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        name = str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
         if name in taken:
             field, value = taken[name]
             raise NameTaken(field=field, value=value) from None
         raise
+
+
+def field_titles(model: type[models.Model], names: Iterable[str]) -> str:
+    """What people call these fields."""
+    return ", ".join(str(getattr(model._meta.get_field(name), "verbose_name", name)) for name in names)
 
 
 def tell(

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from bursar.catalogue.errors import CategoryArchived, CategoryInUse, CategorySealed, InvalidInput
 from bursar.catalogue.lifecycle import OfferingState
 from bursar.catalogue.models import Offering, Product, ProductCategory, ServiceProvider
-from bursar.catalogue.services._common import check, names_once, require_for_provider, set_fields, tell
+from bursar.catalogue.services._common import check, field_titles, names_once, require_for_provider, set_fields, tell
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission
 
@@ -70,8 +70,7 @@ def edit_category(*, category: ProductCategory, by: Person | None, at: datetime,
     changed = set_fields(category, changes)
     sealed = [name for name in changed if name in SEALED_FIELDS]
     if sealed and category.sealed_at is not None:
-        titles = ", ".join(str(ProductCategory._meta.get_field(name).verbose_name) for name in sealed)
-        raise CategorySealed(category=category.title, fields=titles)
+        raise CategorySealed(category=category.title, fields=field_titles(ProductCategory, sealed))
     _save_category(category)
     if changed:
         tell("category.edited", category, category.provider, by=by, at=at, fields=changed)

@@ -8,7 +8,15 @@ from django.utils.translation import gettext as _
 
 from bursar.catalogue.errors import CategoryArchived, CategoryNotFound, ComponentKept, InvalidInput
 from bursar.catalogue.models import Component, Offering, ProductCategory
-from bursar.catalogue.services._common import check, lock_offering, names_once, require_for_provider, set_fields, tell
+from bursar.catalogue.services._common import (
+    check,
+    field_titles,
+    lock_offering,
+    names_once,
+    require_for_provider,
+    set_fields,
+    tell,
+)
 from bursar.catalogue.services.categories import seal_category
 from bursar.catalogue.services.offerings import keep_complete
 from bursar.structure.models import Person
@@ -92,8 +100,7 @@ def edit_component(*, component: Component, by: Person | None, at: datetime, **c
     changed = set_fields(component, changes)
     kept = [name for name in changed if name in KEPT_FIELDS]
     if kept and offering.activated_at is not None:
-        titles = ", ".join(str(Component._meta.get_field(name).verbose_name) for name in kept)
-        raise ComponentKept(component=component.title, fields=titles)
+        raise ComponentKept(component=component.title, fields=field_titles(Component, kept))
     _save(component, offering, at, new_category="category" in changed)
     if changed:
         tell("offering.component_edited", offering, offering.provider, by=by, at=at, key=component.key, fields=changed)

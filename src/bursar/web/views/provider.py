@@ -414,7 +414,7 @@ def _editor(request: HttpRequest, pk: int, *, edit: bool = True) -> tuple[Offeri
     if edit and request.method == "POST":
         require(viewer, Permission.MANAGE_OFFERINGS, organization, at)
     items = selectors.publication_checklist(found)
-    here = request.resolver_match.url_name if request.resolver_match else ""
+    here = (request.resolver_match.url_name if request.resolver_match else "") or ""
     context = {
         "offering": found,
         "can_edit": can_edit,
