@@ -421,6 +421,12 @@ def test_observe__stranger_answers__is_unreachable_without_secrets(
         assert plugin.check_health().severity is Severity.BROKEN
 
 
+def test_observe__stranger_sends_without_end__stops_reading(make: Callable[..., DesiredResource]) -> None:
+    endless = http_answer(b" " * (3 * wire.MESSAGE_BYTES_MAX))
+    with stranger(endless) as settings, pytest.raises(BackendUnreachable, match="answered more than can be right"):
+        SimulatorPlugin(settings).observe(make())
+
+
 def test_observe__stranger_drips_for_ever__gives_up_in_time(make: Callable[..., DesiredResource]) -> None:
     with stranger(http_answer(b" " * 10_000), drip_seconds=0.02) as settings:
         began = time.monotonic()
