@@ -688,6 +688,7 @@ def _approve(made: World, order: Order, *, at: datetime, provider: bool = True) 
 def _done(made: World, order: Order, *, at: datetime) -> Resource:
     """The backend made it: for history, what its answer was is told as it would have come."""
     order.refresh_from_db()
+    assert order.resource_id is not None
     resource = Resource.objects.select_related("offering__backend", "offering__provider").get(pk=order.resource_id)
     backend = resource.offering.backend
     assert backend is not None
