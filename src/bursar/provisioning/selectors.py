@@ -367,6 +367,12 @@ def resources_for(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
     return _resources().filter(workspace__in=seen).order_by("name", "pk")
 
 
+def resources_of_mine(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
+    """The resources that the viewer may use themselves: of their own projects and of their personal workspace."""
+    projects = Membership.objects.filter(person=viewer, project__isnull=False).held_at(at).values("project_id")
+    return _resources().filter(Q(workspace__project__in=projects) | Q(workspace__person=viewer)).order_by("name", "pk")
+
+
 def resources_of(workspace: Workspace) -> QuerySet[Resource]:
     """The resources of a workspace that whoever asks may see already."""
     return _resources().filter(workspace=workspace).order_by("name", "pk")
@@ -622,7 +628,7 @@ class TriedOrder:
 
 
 def try_policies(
-    viewer: Person, *, side: Side, lines: Sequence[ApprovalPolicy], orders: Iterable[Order], at: datetime
+    *, side: Side, lines: Sequence[ApprovalPolicy] | None, orders: Iterable[Order], at: datetime
 ) -> list[TriedOrder]:
     """What lines would have said of past orders, with the estimate of that time and what wallets have left today."""
     tried = []

@@ -8,13 +8,13 @@ from django.db.models import F, Q
 from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
 
-from bursar.catalogue import registry
 from bursar.catalogue.models import Offering
 from bursar.events.jobs import defer
 from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
 from bursar.plugins.contract import EnforcesQuota, ManagesAccounts, ManagesMembers, MeasuresUsage
 from bursar.provisioning import reconcile, wakes
+from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, OPEN_ORDER_STATES, OrderState, ResourceState
 from bursar.provisioning.models import Order, Resource
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
@@ -74,17 +74,6 @@ def pull_all_usage(timestamp: int) -> None:
     for offering in offerings.select_related("backend"):
         if can(offering, MeasuresUsage):
             defer(pull_usage, queueing_lock=f"pull-{offering.pk}", offering_id=offering.pk)
-
-
-def can(offering: Offering, *protocols: Any) -> bool:
-    """Whether the offering's plugin implements one of these protocols; a missing plugin can nothing."""
-    if offering.backend is None:
-        return False
-    try:
-        plugin = registry.plugin_class(offering.backend.plugin)
-    except DomainError:
-        return False
-    return any(issubclass(plugin, protocol) for protocol in protocols)
 
 
 @app.periodic(cron="* * * * *")
