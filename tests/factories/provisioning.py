@@ -10,6 +10,7 @@ from procrastinate.contrib.django import app
 
 from bursar.accounting import services as accounting
 from bursar.catalogue.models import Backend, Offering, ProductCategory, ServiceProvider
+from bursar.kernel.clock import now
 from bursar.provisioning import services
 from bursar.provisioning.models import Order, Resource, Side
 from bursar.structure.models import Organization, Person, Project, Workspace
@@ -153,18 +154,18 @@ def make_resource(world: World, **more: Any) -> Resource:
     return Resource.objects.get(pk=order.resource.pk)
 
 
-def run_jobs(*, only: str = "", limit: int = 200) -> list[str]:
+def run_jobs(*, only: str = "", limit: int = 100) -> list[str]:
     """Run the waiting jobs one after the other in this process, later ones too; the names of those that ran.
 
-    only   a part of the name; others stay in the queue
+    only   a part of the name; others stay in the queue, and so do those for later than the stated time
     """
     ran: list[str] = []
     with connection.cursor() as cursor:
         while len(ran) < limit:
             cursor.execute(
                 "SELECT id, task_name, args FROM procrastinate_jobs WHERE status = 'todo' AND task_name LIKE %s"
-                " AND (scheduled_at IS NULL OR scheduled_at <= now()) AND queue_name <> 'mail' ORDER BY id LIMIT 1",
-                [f"%{only}%"],
+                " AND (scheduled_at IS NULL OR scheduled_at <= %s) AND queue_name <> 'mail' ORDER BY id LIMIT 1",
+                [f"%{only}%", now()],
             )
             row = cursor.fetchone()
             if row is None:

@@ -1,0 +1,234 @@
+"""The pages of orders and resources, through the whole stack of the web but without a browser."""
+
+import re
+from datetime import datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from bursar.kernel.clock import stated_time
+from bursar.provisioning import services
+from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, Resource, Side
+from bursar.structure.models import Person
+from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
+from tests.factories.structure import make_person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def clock(at: datetime) -> Any:
+    with stated_time(at):
+        yield
+
+
+@pytest.fixture
+def world(at: datetime) -> World:
+    return make_world(at=at, terms_of_use="Be kind.")
+
+
+def logged_in(person: Person) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def text_of(response: Any) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", unescape(response.content.decode())).split())
+
+
+def filled(world: World, **changes: Any) -> dict[str, Any]:
+    return {
+        "workspace": world.workspace.pk,
+        "plan": world.plan_id,
+        "name": "Run 1",
+        "limits.storage": 20,
+        "terms": "on",
+        "key": "page-1",
+        **changes,
+    }
+
+
+def new_url(world: World) -> str:
+    return f"{reverse('order_create')}?offering={world.offering.pk}"
+
+
+def test_order_form__shown__offers_the_project_and_says_who_has_to_agree(world: World) -> None:
+    response = logged_in(world.pi).get(f"{new_url(world)}&workspace={world.workspace.pk}")
+    assert response.status_code == 200
+    shown = text_of(response)
+    assert world.project.name in shown
+    assert "Awaits Organization owner or Organization manager" in shown
+    assert "Draws as it is used, of 100" in shown
+
+
+def test_order_form__filled_in__places_one_order_however_often_it_is_sent(world: World) -> None:
+    client = logged_in(world.pi)
+    first = client.post(new_url(world), filled(world))
+    again = client.post(new_url(world), filled(world))
+    order = Order.objects.get()
+    assert first.status_code == again.status_code == 302
+    assert first["Location"] == again["Location"] == reverse("order", args=[order.pk])
+    assert (order.limits, order.state) == ({"storage": 20}, "pending_consumer")
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"limits.storage": 501}, "at most 500 GB can be ordered, not 501"),
+        ({"limits.storage": -1}, "-1 GB is less than nothing"),
+        ({"name": ""}, "This field is required"),
+        ({"terms": ""}, "Read the terms of use and accept them"),
+        ({"last_day": "2026-01-01"}, "The end has to be later"),
+        ({"workspace": 999999}, "Select a valid choice"),
+    ],
+)
+def test_order_form__bad_input__says_so_and_writes_nothing(world: World, changes: dict[str, Any], said: str) -> None:
+    response = logged_in(world.pi).post(new_url(world), filled(world, **changes))
+    assert response.status_code == 422
+    assert said in text_of(response)
+    assert not Order.objects.exists()
+
+
+def test_order_draft__a_limit_is_typed__shows_what_it_draws_of_what_is_left(world: World) -> None:
+    url = f"{reverse('order_draft')}?offering={world.offering.pk}"
+    shown = text_of(logged_in(world.pi).post(url, filled(world, **{"limits.storage": 40})))
+    assert "Draws 40 GB of 1 000 GB left" in shown
+    shown = text_of(logged_in(world.pi).post(url, filled(world, **{"limits.storage": 700})))
+    assert "at most 500 GB" in shown
+
+
+def test_order_page__each_side_in_turn__shows_and_takes_the_decision(world: World) -> None:
+    order = place_order(world, terms_accepted=True)
+    page = reverse("order", args=[order.pk])
+    assert "Your decision" not in text_of(logged_in(world.pi).get(page))
+    assert "Your decision, for the customer" in text_of(logged_in(world.owner).get(page))
+    logged_in(world.owner).post(reverse("order_approve", args=[order.pk]), {"side": "consumer", "reason": "fine"})
+    assert "Your decision, for the provider" in text_of(logged_in(world.manager).get(page))
+    logged_in(world.manager).post(reverse("order_approve", args=[order.pk]), {"side": "provider"})
+    order.refresh_from_db()
+    assert order.state == "executing"
+    run_jobs(only="provisioning")
+    shown = text_of(logged_in(world.manager).get(page))
+    assert "A person at the provider has to do something" in shown
+
+
+def test_order_page__of_a_stranger__is_not_found(world: World) -> None:
+    order = place_order(world, terms_accepted=True)
+    stranger = logged_in(make_person())
+    assert stranger.get(reverse("order", args=[order.pk])).status_code == 404
+    assert stranger.get(reverse("resource", args=[1])).status_code == 404
+
+
+def test_pages__every_one_of_both_sides__answers(world: World) -> None:
+    resource = make_resource(world, terms_accepted=True)
+    run_jobs(only="provisioning")
+    order = Order.objects.get()
+    for person, names in (
+        (world.pi, ["orders", "resources", "home"]),
+        (world.manager, ["provider_orders", "provider_resources", "provider_accounts", "home"]),
+    ):
+        for name in names:
+            assert logged_in(person).get(reverse(name)).status_code == 200, name
+    for name, key in (
+        ("order", order.pk),
+        ("resource", resource.pk),
+        ("resource_terminate", resource.pk),
+        ("resource_end", resource.pk),
+        ("project_orders", world.project.pk),
+        ("project_resources", world.project.pk),
+        ("project_policies", world.project.pk),
+        ("project", world.project.pk),
+    ):
+        assert logged_in(world.pi).get(reverse(name, args=[key])).status_code == 200, name
+    for name in ("organization_orders", "organization_resources", "organization_policies"):
+        assert logged_in(world.owner).get(reverse(name, args=[world.university.pk])).status_code == 200, name
+    assert (
+        logged_in(world.owner).get(reverse("organization_policies", args=[world.university.pk]) + "?try=1").status_code
+        == 200
+    )
+    assert logged_in(world.manager).get(reverse("offering_approval", args=[world.offering.pk])).status_code == 200
+
+
+def test_work_page__the_person_at_the_provider__says_that_it_is_done(world: World) -> None:
+    resource = make_resource(world, terms_accepted=True)
+    run_jobs(only="provisioning")
+    manager = logged_in(world.manager)
+    assert "Run 1" in text_of(manager.get(reverse("provider_orders")))
+    response = manager.post(
+        reverse("resource_work", args=[resource.pk]),
+        {"confirm": "1", "backend_id": "acc-7", "access": "Login: login.example.org", "note": "by hand"},
+    )
+    assert response.status_code == 302
+    resource.refresh_from_db()
+    assert (resource.state, resource.backend_id, resource.access) == ("ok", "acc-7", {"Login": "login.example.org"})
+    assert Order.objects.get().state == "done"
+    shown = text_of(logged_in(world.member).get(reverse("resource", args=[resource.pk])))
+    assert "login.example.org" in shown
+
+
+def ready(world: World) -> Resource:
+    resource = make_resource(world, terms_accepted=True)
+    run_jobs(only="provisioning")
+    services.confirm_work(resource_id=resource.pk, by=world.manager, at=world.at + timedelta(seconds=1))
+    resource.refresh_from_db()
+    return resource
+
+
+def test_change_page__another_limit__orders_the_change(world: World) -> None:
+    resource = ready(world)
+    client = logged_in(world.pi)
+    url = reverse("resource_change", args=[resource.pk])
+    assert client.get(url).status_code == 200
+    assert client.post(reverse("resource_draft", args=[resource.pk]), {"limits.storage": 30}).status_code == 200
+    response = client.post(url, {"plan": resource.plan_id, "limits.storage": 30, "key": "k"})
+    order = Order.objects.latest("pk")
+    assert (response.status_code, order.kind, order.limits) == (302, "change", {"storage": 30})
+    assert "30" in text_of(client.get(reverse("order", args=[order.pk])))
+
+
+def test_terminate_page__ordered__goes_on_without_asking(world: World) -> None:
+    resource = ready(world)
+    logged_in(world.pi).post(reverse("resource_terminate", args=[resource.pk]), {"comment": "over"})
+    order = Order.objects.latest("pk")
+    assert (order.kind, order.state) == ("terminate", "executing")
+
+
+def test_end_page__a_day__is_kept_as_the_moment_after_it(world: World) -> None:
+    resource = ready(world)
+    logged_in(world.owner).post(reverse("resource_end", args=[resource.pk]), {"last_day": "2027-03-31"})
+    resource.refresh_from_db()
+    assert resource.end is not None
+    assert resource.end.isoformat() == "2027-04-01T00:00:00+00:00"
+
+
+def test_account_page__the_provider__sets_a_local_user(world: World) -> None:
+    ready(world)
+    manager = logged_in(world.manager)
+    url = reverse("provider_account", args=[world.backend.pk, world.member.pk])
+    assert manager.get(url).status_code == 200
+    assert manager.post(url, {"username": "Not a name"}).status_code == 422
+    assert manager.post(url, {"username": "mmember"}).status_code == 302
+    assert LocalAccount.objects.get().username == "mmember"
+    assert logged_in(world.pi).get(url).status_code == 404
+
+
+def test_policy_pages__lines_of_the_university_and_the_offering__are_read_in_words(world: World) -> None:
+    owner = logged_in(world.owner)
+    url = reverse("organization_policies", args=[world.university.pk])
+    owner.post(url, {"add": "1", "condition": "wallet", "outcome": "allow"})
+    assert "when the wallet covers the estimate, nobody is asked" in text_of(owner.get(url))
+    line = ApprovalPolicy.objects.get(organization=world.university)
+    owner.post(url, {"remove": line.pk})
+    assert not ApprovalPolicy.objects.filter(organization=world.university).exists()
+
+    manager = logged_in(world.manager)
+    url = reverse("offering_approval", args=[world.offering.pk])
+    manager.post(url, {"choice": "none"})
+    assert "All orders: always, nobody is asked." in text_of(manager.get(url))
+    order = place_order(world, terms_accepted=True)
+    order = services.approve_order(order_id=order.pk, side=Side.CONSUMER, by=world.owner, at=world.at)
+    assert order.state == "executing"
