@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -100,15 +100,25 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
     """A refusal in the words the pages use."""
     errors = []
     detail = words(refusal, gettext)
-    field = refusal.facts.get("field")
+    facts = dict(refusal.facts)
+    field = facts.get("field")
     if field:
         errors.append({"location": f"body.{field}", "message": detail, "code": refusal.code})
-    by_field = refusal.facts.get("errors")
+    by_field = facts.get("errors")
     if isinstance(by_field, Mapping):
         errors += [
             {"location": f"body.{name}", "message": text, "code": refusal.code} for name, text in by_field.items()
         ]
-    return problem(request, status(refusal), refusal.code, detail, errors=errors, facts=refusal.facts)
+    errors += [
+        {
+            "location": f"body.reports.{fault.index}",
+            "message": gettext(fault.message),
+            "code": fault.code,
+            "report_id": fault.report_id,
+        }
+        for fault in facts.pop("faults", ())  # of usage reports: each at its place
+    ]
+    return problem(request, status(refusal), refusal.code, detail, errors=errors, facts=facts)
 
 
 def _location(parts: Sequence[Any]) -> str:
@@ -163,6 +173,14 @@ def handle(api: NinjaAPI) -> None:
     @api.exception_handler(PermissionDenied)
     def on_denied(request: HttpRequest, exc: PermissionDenied) -> HttpResponse:
         return problem(request, 403, "not_allowed", str(exc) or gettext("You may not do this."))
+
+    @api.exception_handler(RequestDataTooBig)
+    def on_flood(request: HttpRequest, exc: RequestDataTooBig) -> HttpResponse:
+        return problem(request, 413, "too_large", gettext("Send less at once."))
+
+    @api.exception_handler(SuspiciousOperation)
+    def on_suspicion(request: HttpRequest, exc: SuspiciousOperation) -> HttpResponse:
+        return problem(request, 400, "malformed", gettext("The request could not be read."))
 
     @api.exception_handler(TooManyAttempts)
     def on_throttled(request: HttpRequest, exc: TooManyAttempts) -> HttpResponse:
