@@ -49,7 +49,11 @@ def make_category(
         "ticks_per_unit": 3600,
     }
     return services.create_category(
-        provider=provider or make_provider(at=at), name=name or f"cpu-{number}", by=None, at=at, **{**fields, **more}
+        provider=provider or make_provider(at=at),
+        name=f"cpu-{number}" if name is None else name,
+        by=None,
+        at=at,
+        **{**fields, **more},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Body, Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from bursar.api.auth import at_of, person_of
@@ -116,10 +116,8 @@ def list_providers(request: HttpRequest, paging: Paging) -> Any:
 def authorize_provider(request: HttpRequest, payload: ProviderIn) -> Any:
     """For the platform's operator; an authorization that was taken back is given again."""
     require(person_of(request), Permission.OPERATE_PLATFORM, None, at_of(request))
-    organization = structure_selectors.organization_seen(
-        payload.organization_id, person_of(request), at_of(request)
-    )
-    return 201, services.authorize_provider(organization=organization, **who(request))
+    organization = structure_selectors.organization_seen(payload.organization_id, person_of(request), at_of(request))
+    return Status(201, services.authorize_provider(organization=organization, **who(request)))
 
 
 @router.get(
@@ -240,7 +238,7 @@ def list_categories(
 def create_category(request: HttpRequest, payload: CategoryIn) -> Any:
     values = payload.dict()
     provider = selectors.provider_by_id(person_of(request), values.pop("provider_id"), at_of(request))
-    return 201, services.create_category(provider=provider, **values, **who(request))
+    return Status(201, services.create_category(provider=provider, **values, **who(request)))
 
 
 @router.get(
@@ -328,7 +326,7 @@ def list_products(request: HttpRequest, paging: Paging, category_id: int | None 
 def create_product(request: HttpRequest, payload: ProductIn) -> Any:
     values = payload.dict()
     category = selectors.category_of_provider(person_of(request), values.pop("category_id"), at_of(request))
-    return 201, services.create_product(category=category, **values, **who(request))
+    return Status(201, services.create_product(category=category, **values, **who(request)))
 
 
 @router.patch(
@@ -412,7 +410,7 @@ def list_shelves(request: HttpRequest) -> Any:
 @router.post("/shelves", response={201: ShelfOut, **PROBLEMS}, tags=["Shelves"], summary="Put up a shelf")
 def create_shelf(request: HttpRequest, payload: ShelfIn) -> Any:
     require(person_of(request), Permission.OPERATE_PLATFORM, None, at_of(request))
-    return 201, services.create_shelf(**_with_parent(payload.dict()), **who(request))
+    return Status(201, services.create_shelf(**_with_parent(payload.dict()), **who(request)))
 
 
 @router.patch(
@@ -430,13 +428,11 @@ def edit_shelf(request: HttpRequest, shelf_id: int, payload: ShelfEdit) -> Any:
 def delete_shelf(request: HttpRequest, shelf_id: int) -> Any:
     require(person_of(request), Permission.OPERATE_PLATFORM, None, at_of(request))
     services.delete_shelf(shelf=selectors.shelf_by_id(shelf_id), **who(request))
-    return 204, None
+    return Status(204, None)
 
 
 # ------------------------------------------------------------------------------------------------ offerings
-class OfferingRow(Schema):
-    """An offering in a list."""
-
+class OfferingShort(Schema):
     id: int
     provider_id: int
     provider: str
@@ -449,6 +445,10 @@ class OfferingRow(Schema):
     paused_reason: str
     visibility: str = Field(description="everyone, organizations or projects; empty in an unfinished draft")
     activated_at: datetime | None = Field(description="when it first stood on the shelf")
+
+
+class OfferingRow(OfferingShort):
+    """An offering in a list."""
 
     @staticmethod
     def resolve_provider(row: Offering) -> str:
@@ -496,7 +496,7 @@ class PlanOut(Schema):
     prices: list[PriceOut] = Field(description="in force now; a component without one is free")
 
 
-class OfferingOut(OfferingRow):
+class OfferingOut(OfferingShort):
     description: str = Field(description="Markdown")
     terms_of_use: str = Field(description="Markdown")
     access_instructions: str = Field(description="Markdown")
@@ -635,7 +635,7 @@ def _offering_out(request: HttpRequest, found: Offering, *, own: bool) -> dict[s
         "access_instructions": found.access_instructions if own else "",
         "order_form": found.order_form,
         "currency": found.provider.organization.currency,
-        "components": [ComponentOut.from_orm(component) for component in components],
+        "components": components,
         "plans": [_plan_out(plan, prices.get(plan.pk, [])) for plan in plans],
         "organization_ids": sorted(found.visible_organizations.values_list("pk", flat=True)) if own else None,
         "project_ids": sorted(found.visible_projects.values_list("pk", flat=True)) if own else None,
@@ -652,7 +652,7 @@ def _plan_out(plan: Plan, prices: Iterable[PlanComponent]) -> dict[str, Any]:
         "organization_ids": sorted(organization.pk for organization in plan.organizations.all()),
         "position": plan.position,
         "archived_at": plan.archived_at,
-        "prices": [PriceOut.from_orm(row) for row in prices],
+        "prices": list(prices),
     }
 
 
@@ -704,7 +704,7 @@ def create_offering(request: HttpRequest, payload: OfferingIn) -> Any:
         **values,
         **who(request),
     )
-    return 201, _shown_again(request, made.pk)
+    return Status(201, _shown_again(request, made.pk))
 
 
 @router.get(
@@ -735,7 +735,7 @@ def edit_offering(request: HttpRequest, offering_id: int, payload: OfferingEdit)
 )
 def delete_offering(request: HttpRequest, offering_id: int) -> Any:
     services.delete_draft(offering=_own(request, offering_id), **who(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.get(
@@ -806,7 +806,7 @@ def reopen_offering(request: HttpRequest, offering_id: int) -> Any:
 )
 def copy_offering(request: HttpRequest, offering_id: int, payload: CopyIn) -> Any:
     copy = services.copy_offering(offering=_own(request, offering_id), name=payload.name, **who(request))
-    return 201, _shown_again(request, copy.pk)
+    return Status(201, _shown_again(request, copy.pk))
 
 
 @router.put(
@@ -828,7 +828,7 @@ def connect_offering(request: HttpRequest, offering_id: int, payload: BackendCho
     tags=["Offerings"],
     summary="Set its order form",
 )
-def set_order_form(request: HttpRequest, offering_id: int, payload: dict[str, Any]) -> Any:
+def set_order_form(request: HttpRequest, offering_id: int, payload: Annotated[dict[str, Any], Body()]) -> Any:
     services.set_order_form(offering=_own(request, offering_id), schema=payload, **who(request))
     return _shown_again(request, offering_id)
 
@@ -870,7 +870,9 @@ def _with_category(request: HttpRequest, values: dict[str, Any]) -> dict[str, An
 )
 def add_component(request: HttpRequest, offering_id: int, payload: ComponentIn) -> Any:
     offering = _own(request, offering_id)
-    return 201, services.add_component(offering=offering, **_with_category(request, payload.dict()), **who(request))
+    return Status(
+        201, services.add_component(offering=offering, **_with_category(request, payload.dict()), **who(request))
+    )
 
 
 @router.patch(
@@ -894,7 +896,7 @@ def edit_component(request: HttpRequest, offering_id: int, component_id: int, pa
 def remove_component(request: HttpRequest, offering_id: int, component_id: int) -> Any:
     found = selectors.component_of_offering(_own(request, offering_id), component_id)
     services.remove_component(component=found, **who(request))
-    return 204, None
+    return Status(204, None)
 
 
 # ------------------------------------------------------------------------------------------------ plans
@@ -917,7 +919,7 @@ def add_plan(request: HttpRequest, offering_id: int, payload: PlanIn) -> Any:
     values = payload.dict()
     organizations = _organizations(values.pop("organization_ids"))
     made = services.add_plan(offering=_own(request, offering_id), organizations=organizations, **values, **who(request))
-    return 201, _plan_shown(request, made)
+    return Status(201, _plan_shown(request, made))
 
 
 @router.patch(
@@ -962,7 +964,7 @@ def unarchive_plan(request: HttpRequest, offering_id: int, plan_id: int) -> Any:
 )
 def remove_plan(request: HttpRequest, offering_id: int, plan_id: int) -> Any:
     services.remove_plan(plan=_plan(request, offering_id, plan_id), **who(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post(
@@ -976,7 +978,7 @@ def set_prices(request: HttpRequest, offering_id: int, plan_id: int, payload: Pr
     plan = selectors.plan_of_offering(offering, plan_id)
     rows = [(selectors.component_by_key(offering, row.component), row.price, row.amount) for row in payload.prices]
     services.set_prices(plan=plan, prices=rows, valid_from=payload.valid_from, **who(request))
-    return 201, _plan_shown(request, plan)
+    return Status(201, _plan_shown(request, plan))
 
 
 @router.get(
@@ -1074,7 +1076,7 @@ def create_backend(request: HttpRequest, payload: BackendIn) -> Any:
     made = services.create_backend(
         provider=provider, name=payload.name, plugin=payload.plugin, values=payload.settings, **who(request)
     )
-    return 201, _backend_shown(request, made)
+    return Status(201, _backend_shown(request, made))
 
 
 @router.get("/backends/{backend_id}", response={200: BackendOut, **PROBLEMS}, tags=["Backends"], summary="A backend")
@@ -1097,7 +1099,7 @@ def edit_backend(request: HttpRequest, backend_id: int, payload: BackendEdit) ->
 )
 def delete_backend(request: HttpRequest, backend_id: int) -> Any:
     services.delete_backend(backend=_backend(request, backend_id), **who(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post(

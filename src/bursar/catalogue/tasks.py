@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from django.db import transaction
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued
 
@@ -15,7 +16,7 @@ from bursar.kernel.clock import now
 def check_backends(timestamp: int) -> None:
     """Ask for a look at each backend in use; one that is still being looked at is not asked for twice."""
     for pk in Backend.objects.filter(enabled=True).order_by("pk").values_list("pk", flat=True):
-        with suppress(AlreadyEnqueued):
+        with suppress(AlreadyEnqueued), transaction.atomic():
             check_one_backend.configure(queueing_lock=f"catalogue.check_backend/{pk}").defer(backend_id=pk)
 
 
