@@ -188,7 +188,7 @@ def test_remove_member__asks_first(visit: Any) -> None:
     member.refresh_from_db()
     assert member.ended_at is None
     page.get_by_role("button", name="Remove").click()
-    page.get_by_role("button", name="Yes", exact=True).click()
+    page.locator("#ask button").last.click()
     page.get_by_text("has left").wait_for()
     member.refresh_from_db()
     assert member.ended_at is not None
