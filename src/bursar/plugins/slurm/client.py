@@ -16,7 +16,7 @@ from bursar.plugins.slurm.settings import SlurmSettings
 # Times as seconds since 1970, whatever zone the machine lives in; messages in the language `mapping.trouble` reads.
 _ENVIRONMENT = {"TZ": "UTC", "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
 # An argument may be 128 KiB at most; names are up to 60 characters.
-_ACCOUNTS_AT_ONCE = 500
+_NAMES_AT_ONCE = 500
 _SSH_FAILED = 255
 
 
@@ -88,8 +88,7 @@ class SlurmClient:
         environment = dict(_ENVIRONMENT)
         if settings.slurm_conf:
             environment["SLURM_CONF"] = settings.slurm_conf
-        slurm = settings.bin_path and argv[0] != "id"
-        program = f"{settings.bin_path.rstrip('/')}/{argv[0]}" if slurm else argv[0]
+        program = f"{settings.bin_path.rstrip('/')}/{argv[0]}" if settings.bin_path else argv[0]
         words = ["env", *(f"{key}={value}" for key, value in environment.items()), program, *argv[1:]]
         if settings.reach == "local":
             return words
@@ -165,28 +164,41 @@ class SlurmClient:
         text = self.read("sacctmgr", "-nP", "show", "user", "where", f"name={user}", "format=User,AdminLevel")
         return user, next((row["level"] for row in mapping.parse_rows(text, ("user", "level"))), "")
 
-    def accounts(self) -> dict[str, str]:
-        """All accounts slurmdbd knows: name -> description."""
-        text = self.read("sacctmgr", "-nP", "show", "account", "format=Account,Description")
+    def descriptions(self, accounts: Iterable[str]) -> dict[str, str]:
+        """Those of the accounts that slurmdbd has, on whatever cluster: name -> description."""
+        text = self.read(
+            "sacctmgr",
+            "-nP",
+            "show",
+            "account",
+            "where",
+            f"name={','.join(sorted(accounts))}",
+            "format=Account,Description",
+        )
         return {row["account"]: row["description"] for row in mapping.parse_rows(text, ("account", "description"))}
 
-    def associations(self, accounts: Iterable[str]) -> list[Association]:
-        """Those accounts' associations on this cluster, with their users'."""
-        names = sorted(accounts)
-        if not names:
-            return []
-        return mapping.parse_associations(
+    def marked(self, descriptions: Iterable[str]) -> list[Association]:
+        """The accounts on this cluster that bear one of these descriptions, and the users in them."""
+        rows = mapping.parse_associations(
             self.read(
                 "sacctmgr",
                 "-nP",
                 "show",
-                "assoc",
+                "account",
                 "where",
-                f"account={','.join(names)}",
-                f"cluster={self.cluster()}",
+                f"description={','.join(descriptions)}",
+                "withassoc",
                 f"format={','.join(mapping.ASSOCIATION_FIELDS)}",
             )
         )
+        # An account that is on no cluster any more is shown all the same, with what happens to lie in memory.
+        cluster = self.cluster()
+        return [row for row in rows if row.cluster == cluster]
+
+    def clusters_of(self, account: str) -> set[str]:
+        """The clusters an account is on."""
+        text = self.read("sacctmgr", "-nP", "show", "assoc", "where", f"account={account}", "format=Cluster")
+        return set(text.split())
 
     def accounts_of(self, user: str) -> tuple[str, list[str]]:
         """A user's default account ("" for none) and the accounts they may use on this cluster."""
@@ -213,36 +225,49 @@ class SlurmClient:
         text = self.read("scontrol", "--oneliner", "show", "assoc_mgr", f"account={account}", "flags=assoc")
         return mapping.parse_counters(text, account)
 
-    def job_runs(self, accounts: Iterable[str], since: int) -> Iterator[JobRun]:
-        """Runs of jobs that were pending, running or ending at or after an instant, requeued and resized ones each by itself."""
+    def job_runs(self, accounts: Iterable[str], since: int) -> list[JobRun]:
+        """Runs of jobs pending, running or ending at or after an instant; each run of a requeued or resized job by itself.
+
+        For some seconds slurmdbd does not know when a job became eligible; one that ends within them is left out here, as
+        sacct does with every window of time, and is found by its number.
+        """
         start = datetime.fromtimestamp(max(0, since), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        for names in _chunks(sorted(accounts), _ACCOUNTS_AT_ONCE):
-            text = self.read(
-                "sacct",
-                "--allusers",
-                "--allocations",
-                "--duplicates",
-                "--noconvert",
-                "--parsable2",
-                "--noheader",
-                f"--clusters={self.cluster()}",
-                f"--accounts={','.join(names)}",
-                f"--starttime={start}",
-                "--endtime=now",
-                f"--format={','.join(mapping.JOB_FIELDS)}",
-            )
-            yield from mapping.parse_jobs(text)
+        runs: list[JobRun] = []
+        for names in _chunks(sorted(accounts), _NAMES_AT_ONCE):
+            runs += self._sacct(f"--accounts={','.join(names)}", f"--starttime={start}")
+        return runs
+
+    def job_runs_of(self, job_ids: Iterable[str]) -> list[JobRun]:
+        """Runs of jobs by their numbers, whenever they were."""
+        runs: list[JobRun] = []
+        for numbers in _chunks(sorted(job_ids), _NAMES_AT_ONCE):
+            runs += self._sacct(f"--jobs={','.join(numbers)}")
+        return runs
+
+    def _sacct(self, *which: str) -> list[JobRun]:
+        text = self.read(
+            "sacct",
+            "--allusers",
+            "--allocations",
+            "--duplicates",
+            "--noconvert",
+            "--parsable2",
+            "--noheader",
+            f"--clusters={self.cluster()}",
+            *which,
+            f"--format={','.join(mapping.JOB_FIELDS)}",
+        )
+        return mapping.parse_jobs(text)
 
     def live_jobs(self, accounts: Iterable[str]) -> list[LiveJob]:
-        """Jobs the controller has not done with: pending, running, suspended, completing."""
+        """All jobs the controller knows of these accounts, those that ended some minutes ago included."""
         jobs = []
-        for names in _chunks(sorted(accounts), _ACCOUNTS_AT_ONCE):
+        for names in _chunks(sorted(accounts), _NAMES_AT_ONCE):
             text = self.read(
                 "squeue",
                 "--noheader",
-                "--array",
                 f"--account={','.join(names)}",
-                "--states=PENDING,CONFIGURING,RUNNING,SUSPENDED,COMPLETING,STOPPED,RESIZING,SIGNALING,STAGE_OUT",
+                "--states=all",
                 f"--format={'|'.join(mapping.LIVE_FIELDS)}",
             )
             jobs += mapping.parse_live_jobs(text)

@@ -89,20 +89,25 @@ def wanted_accounts(settings: SlurmSettings, resource: DesiredResource) -> tuple
     return tuple(chain)
 
 
-def usable_members(resource: DesiredResource) -> tuple[set[str], dict[str, str]]:
-    """The local users wanted, as SLURM spells them, and who is left out and why (person id -> reason)."""
-    users: set[str] = set()
-    skipped: dict[str, str] = {}
-    for member in resource.members:
-        if not member.username:
-            skipped[str(member.person_id)] = "has no local account yet"
-        elif not USERNAME.fullmatch(member.username):
-            skipped[str(member.person_id)] = "the local account's name is not one SLURM takes"
-        elif member.username.lower() == "root":
-            skipped[str(member.person_id)] = "root is not a person"
-        else:
-            users.add(member.username.lower())  # slurmdbd keeps users in small letters
-    return users, skipped
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Whom an account is for. `wanted` as slurmdbd spells them; `without_account` are ids of people who have none yet;
+    `impossible` are local accounts whose names could mean something else to SLURM's tools."""
+
+    wanted: frozenset[str]
+    without_account: tuple[int, ...]
+    impossible: tuple[str, ...]
+
+
+def users_of(resource: DesiredResource) -> Users:
+    """The local users among the members."""
+    names = [member.username for member in resource.members if member.username]
+    possible = [name for name in names if USERNAME.fullmatch(name) and name.lower() != "root"]
+    return Users(
+        frozenset(name.lower() for name in possible),  # slurmdbd keeps users in small letters
+        tuple(sorted(member.person_id for member in resource.members if not member.username)),
+        tuple(sorted(set(names) - set(possible))),
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- health
@@ -258,9 +263,11 @@ def parse_tres(text: str) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """One row of `sacctmgr show assoc`; `user` is "" for the account itself. A limit of None is none."""
+    """An account's association on the cluster, or a user's in it; `user` is "" for the account's own. None is no limit."""
 
     account: str
+    description: str
+    cluster: str
     parent: str
     user: str
     qos: frozenset[str]
@@ -270,13 +277,26 @@ class Association:
     max_submit_jobs: int | None
 
 
-ASSOCIATION_FIELDS = ("Account", "ParentName", "User", "QOS", "DefaultQOS", "MaxJobs", "GrpSubmitJobs", "MaxSubmitJobs")
+ASSOCIATION_FIELDS = (
+    "Account",
+    "Description",
+    "Cluster",
+    "ParentName",
+    "User",
+    "QOS",
+    "DefaultQOS",
+    "MaxJobs",
+    "GrpSubmitJobs",
+    "MaxSubmitJobs",
+)
 
 
 def parse_associations(text: str) -> list[Association]:
     return [
         Association(
             account=row["Account"],
+            description=row["Description"],
+            cluster=row["Cluster"],
             parent=row["ParentName"],
             user=row["User"],
             qos=frozenset(filter(None, row["QOS"].split(","))),
@@ -345,6 +365,7 @@ class JobRun:
     job_id      the number SLURM gave this task (JobIDRaw); shown is what people write (12_3)
     submitted, start, end   seconds since 1970; end is None while it has not ended
     elapsed     seconds without suspensions; suspended seconds beside it
+    counted_from, counted   when this run began to use what it has, and for how many seconds it did
     limit       time limit in seconds, None when it has none
     """
 
@@ -362,6 +383,16 @@ class JobRun:
     suspended: int
     limit: int | None
     tres: Mapping[str, int]
+
+    @property
+    def counted_from(self) -> int:
+        # Of a job that changed its size sacct shows each part after the first as submitted then, but from the job's start: the
+        # time before would be counted in two parts.
+        return max(self.start, self.submitted)
+
+    @property
+    def counted(self) -> int:
+        return max(0, self.elapsed - (self.counted_from - self.start))
 
 
 JOB_FIELDS = (
@@ -407,23 +438,40 @@ def parse_duration(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
-    """A job as the controller has it now."""
+    """A job as the controller has it; it keeps ended ones for some minutes. `start` is None while it has not started."""
 
     job_id: str
     start: int | None
-    running: bool
+    state: str
+
+    @property
+    def running(self) -> bool:
+        return self.state in {"RUNNING", "SUSPENDED"}
+
+    @property
+    def ended(self) -> bool:
+        return self.state in _ENDED
 
 
+_ENDED = frozenset(
+    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"}
+)
 LIVE_FIELDS = ("%A", "%S", "%T")
-_RUNNING = frozenset({"RUNNING", "SUSPENDED"})
 
 
 def parse_live_jobs(text: str) -> list[LiveJob]:
-    return [
-        LiveJob(row["%A"], _number(row["%S"]), row["%T"] in _RUNNING)
-        for row in parse_rows(text, LIVE_FIELDS)
-        if row["%A"]
-    ]
+    rows = parse_rows(text, LIVE_FIELDS)
+    return [LiveJob(row["%A"], _number(row["%S"]), row["%T"]) for row in rows]
+
+
+def all_accounted(jobs: Iterable[LiveJob], runs: Iterable[JobRun]) -> bool:
+    """Whether accounting has the end of each job the controller still knows, and of every run it has itself."""
+    ended = set()
+    for run in runs:
+        if run.end is None:
+            return False
+        ended.add((run.job_id, run.start))
+    return all(job.ended and (job.start is None or (job.job_id, job.start) in ended) for job in jobs)
 
 
 def parse_dbd_queue(text: str) -> int:
@@ -471,15 +519,15 @@ def usage_records(
         if resource_id is None:
             continue
         if run.end is not None:
-            seconds, end = run.elapsed, run.end
+            seconds, end = run.counted, run.end
         elif (run.job_id, run.start) in running:
-            seconds = told_seconds(run.elapsed)
-            end = run.start + seconds + (told_seconds(run.suspended) if run.suspended else 0)
+            seconds = told_seconds(run.counted)
+            end = run.counted_from + seconds + (told_seconds(run.suspended) if run.suspended else 0)
         else:
             continue
         for component, tres in components.items():
             amount = run.tres.get(tres, 0) * seconds
-            if amount > 0 and end > run.start:
+            if amount > 0 and end > run.counted_from:
                 records.append(_record(run, resource_id, component, amount, end))
     return records
 
@@ -490,14 +538,14 @@ def _record(run: JobRun, resource_id: int, component: str, amount: int, end: int
     scope = f"{run.cluster}:{run.job_id}:{run.submitted}:{component}"
     labels = {"partition": run.partition, "qos": run.qos, "account": run.account}
     # The same id must for ever mean the same content, whatever SLURM says later of a partition or a user: the content is in it.
-    content = json.dumps([resource_id, amount, run.start, end, run.user, run.shown, labels], sort_keys=True)
+    content = json.dumps([resource_id, amount, run.counted_from, end, run.user, run.shown, labels], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return UsageRecord(
         id=f"{scope}:{end}:{digest}",
         resource_id=resource_id,
         component=component,
         amount=amount,
-        period_start=datetime.fromtimestamp(run.start, UTC),
+        period_start=datetime.fromtimestamp(run.counted_from, UTC),
         period_end=datetime.fromtimestamp(end, UTC),
         absolute=True,
         scope=scope,
@@ -609,10 +657,10 @@ def counting_shift(snapshot: Snapshot, tres: str) -> int:
     for run in snapshot.runs:
         amount = run.tres.get(tres, 0)
         if run.end is not None:
-            seconds += amount * run.elapsed
+            seconds += amount * run.counted
         elif amount:
             unlimited = unlimited or run.limit is None
-            seconds += amount * max(run.limit or 0, run.elapsed)
+            seconds += amount * max((run.limit or 0) - (run.counted_from - run.start), run.counted)
     seen = [
         counters.counted.get(tres, 0) + counters.committed.get(tres, 0)
         for counters in (snapshot.before, snapshot.after)

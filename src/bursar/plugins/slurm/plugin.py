@@ -2,8 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bursar.kernel.i18n import N_
@@ -29,7 +29,16 @@ from bursar.plugins.contract import (
 )
 from bursar.plugins.slurm import mapping
 from bursar.plugins.slurm.client import NothingDone, SlurmBusy, SlurmClient, SlurmRefused
-from bursar.plugins.slurm.mapping import NO_COUNTERS, Association, Counters, Mark, Snapshot
+from bursar.plugins.slurm.mapping import (
+    NO_COUNTERS,
+    Association,
+    Counters,
+    JobRun,
+    LiveJob,
+    Mark,
+    Snapshot,
+    WantedAccount,
+)
 from bursar.plugins.slurm.settings import ACCOUNT_NAME, SlurmSettings
 
 RETRY_SECONDS = 5
@@ -37,6 +46,7 @@ RETRY_RUNNING_SECONDS = 60
 _QUEUE_LOOKS = 4
 _QUEUE_PAUSE_SECONDS = 0.3
 _BEGINNING = 0
+_DAY_SECONDS = 86400
 _NO_LIMIT = -1
 
 
@@ -105,8 +115,7 @@ class SlurmPlugin(Plugin):
                 )
             else:
                 yield Finding(Severity.OK, "rights", f"{user} may change accounts ({level}).")
-            accounts = client.accounts()
-            if self.settings.parent_account not in accounts:
+            if self.settings.parent_account not in client.descriptions([self.settings.parent_account]):
                 yield Finding(
                     Severity.BROKEN,
                     "parent account",
@@ -136,60 +145,72 @@ class SlurmPlugin(Plugin):
 
     def _ensure(self, client: SlurmClient, resource: DesiredResource) -> Outcome:
         cluster = client.cluster()
-        accounts = client.accounts()
-        parent = self.settings.parent_account
-        if parent not in accounts:
-            return Refused(f"There is no account {parent!r} in SLURM, below which accounts are to be made.")
-        by_mark = {description: name for name, description in accounts.items()}
-        chain = []
-        for wanted in mapping.wanted_accounts(self.settings, resource):
-            # An account keeps the name it was made with: slugs and patterns may have changed since.
-            name = by_mark.get(wanted.description, wanted.name)
-            if accounts.get(name, wanted.description) != wanted.description:
-                return Refused(
-                    f"SLURM has an account {name!r} that was not made by Bursar for this (its description is "
-                    f"{mapping.safe_text(accounts[name])!r}, not {wanted.description!r}). "
-                    "Rename it, or change the pattern of the names."
-                )
-            chain.append(replace(wanted, name=name))
-        present = {row.account: row for row in client.associations(a.name for a in chain) if not row.user}
-        own = chain[-1].name
-        for wanted in chain:
-            found = present.get(wanted.name)
+        wanted = mapping.wanted_accounts(self.settings, resource)
+        present = {row.description: row for row in client.marked(a.description for a in wanted) if not row.user}
+        # An account keeps the name it was made with: slugs and patterns may have changed since.
+        chain = [replace(a, name=present[a.description].account) if a.description in present else a for a in wanted]
+        absent = [account for account in chain if account.description not in present]
+        if absent and (why := self._in_the_way(client, absent)):
+            return Refused(why)
+        own, parent = chain[-1], self.settings.parent_account
+        for account in chain:
+            found = present.get(account.description)
             if found is None:
                 # A new allocation is closed until its quota has been set.
-                more = (*self._qos_words(), "GrpJobs=0") if wanted.name == own else ()
+                more = (*self._qos_words(), "GrpJobs=0") if account is own else ()
                 _tolerate_nothing(
                     client,
                     "sacctmgr",
                     "-i",
                     "add",
                     "account",
-                    wanted.name,
+                    account.name,
                     f"cluster={cluster}",
                     f"parent={parent}",
-                    f"description={wanted.description}",
-                    f"organization={wanted.organization}",
+                    f"description={account.description}",
+                    f"organization={account.organization}",
                     *more,
                 )
-            elif found.parent != parent:
-                self._modify_account(client, wanted.name, f"parent={parent}")
-            if found is not None and wanted.name == own and not self._qos_right(found):
-                self._modify_account(client, own, *self._qos_words())
-            parent = wanted.name
-        if not self.settings.dry_run:
-            rows = {row.account: row for row in client.associations([own]) if not row.user}
-            if own not in rows:
-                return Busy(RETRY_SECONDS, f"SLURM does not show the account {own} yet.")
+            else:
+                changes = [] if found.parent == parent else [f"parent={parent}"]
+                if account is own and not self._qos_right(found):
+                    changes += self._qos_words()
+                if changes:
+                    self._modify_account(client, account.name, *changes)
+            parent = account.name
+        if absent and not self.settings.dry_run:
+            made = {row.description for row in client.marked(a.description for a in absent)}
+            if len(made) < len(absent):
+                return Busy(RETRY_SECONDS, f"SLURM does not show the account {own.name} yet.")
         return Done(
-            backend_id=own,
-            state={**resource.state, "account": own, "parents": [a.name for a in chain[:-1]], "cluster": cluster},
+            backend_id=own.name,
+            state={
+                **resource.state,
+                "account": own.name,
+                "parents": [account.name for account in chain[:-1]],
+                "cluster": cluster,
+            },
             access={
-                N_("SLURM account"): own,
+                N_("SLURM account"): own.name,
                 N_("Cluster"): cluster,
-                N_("To submit a job"): shlex.join(["sbatch", f"--account={own}", "job.sh"]),
+                N_("To submit a job"): shlex.join(["sbatch", f"--account={own.name}", "job.sh"]),
             },
         )
+
+    def _in_the_way(self, client: SlurmClient, absent: Sequence[WantedAccount]) -> str:
+        """Why these accounts cannot be made; "" when they can."""
+        parent = self.settings.parent_account
+        there = client.descriptions([parent, *(account.name for account in absent)])
+        if parent not in there:
+            return f"There is no account {parent!r} in SLURM, below which accounts are to be made."
+        for account in absent:
+            if there.get(account.name, account.description) != account.description:
+                return (
+                    f"SLURM has an account {account.name!r} that was not made by Bursar for this (its description is "
+                    f"{mapping.safe_text(there[account.name])!r}, not {account.description!r}). "
+                    "Rename it, or change the pattern of the names."
+                )
+        return ""
 
     def _qos_words(self) -> tuple[str, ...]:
         words = []
@@ -208,41 +229,36 @@ class SlurmPlugin(Plugin):
         return self._answer(lambda client: self._remove(client, resource))
 
     def _remove(self, client: SlurmClient, resource: DesiredResource) -> Outcome:
-        account = self._own_account(client, resource)
-        rows = client.associations([account]) if account else []
-        if not account or not rows:
+        own = self._own(client, resource)
+        if own is None:
             return Done(backend_id=resource.backend_id, state=resource.state)
-        closed = next((row.grp_submit_jobs == 0 for row in rows if not row.user), False)
-        if not closed:
+        account = own.account
+        if own.row.grp_submit_jobs != 0:
             self._modify_account(client, account, "GrpSubmitJobs=0", "GrpJobs=0")
         if self.settings.dry_run:
             client.write("scancel", f"--account={account}")
-        elif client.live_jobs([account]):
-            client.write("scancel", f"--account={account}")
-            return Busy(RETRY_SECONDS, f"Jobs of {account} are being ended.")
-        elif not self._all_accounted(client, account):
-            return Busy(RETRY_SECONDS, f"The last jobs of {account} have not reached the accounting database yet.")
-        for user in sorted({row.user for row in rows if row.user}):
+        else:
+            runs = client.job_runs([account], int(time.time()) - _DAY_SECONDS)
+            jobs, more = self._controllers_jobs(client, [account], runs)
+            if not all(job.ended for job in jobs):
+                client.write("scancel", f"--account={account}")
+                return Busy(RETRY_SECONDS, f"Jobs of {account} are being ended.", state=resource.state)
+            if not self._queue_empty(client) or not mapping.all_accounted(jobs, [*runs, *more]):
+                message = f"The last jobs of {account} have not reached the accounting database yet."
+                return Busy(RETRY_SECONDS, message, state=resource.state)
+        for user in own.users:
             self._remove_user(client, account, user)
         # Only the allocation's own account: removing one takes all below it along, and another allocation
-        # may be coming under the project's at this moment.
-        _tolerate_nothing(
-            client, "sacctmgr", "-i", "remove", "account", "where", f"name={account}", f"cluster={client.cluster()}"
-        )
+        # may be coming under the project's at this moment. Without a cluster it is removed altogether.
+        cluster = client.cluster()
+        here = [f"cluster={cluster}"] if client.clusters_of(account) - {cluster} else []
+        _tolerate_nothing(client, "sacctmgr", "-i", "remove", "account", "where", f"name={account}", *here)
         return Done(backend_id=resource.backend_id or account, state=resource.state)
-
-    def _all_accounted(self, client: SlurmClient, account: str) -> bool:
-        """Whether accounting has the end of every job of an account that has none left."""
-        return self._queue_empty(client) and all(
-            run.end is not None for run in client.job_runs([account], int(time.time()) - 60)
-        )
 
     def observe(self, resource: DesiredResource) -> Observation:
         client = SlurmClient(self.settings)
         try:
-            account = self._own_account(client, resource)
-            rows = client.associations([account]) if account else []
-            own = next((row for row in rows if not row.user), None)
+            own = self._own(client, resource)
             if own is None:
                 return Observation(Presence.ABSENT)
             counters = client.counters(own.account) or NO_COUNTERS
@@ -250,13 +266,13 @@ class SlurmPlugin(Plugin):
             return Observation(Presence.FAILED, str(fault))
         facts: dict[str, Any] = {
             "account": own.account,
-            "parent": own.parent,
-            "users": sorted({row.user for row in rows if row.user and row.max_submit_jobs != 0}),
+            "parent": own.row.parent,
+            "users": [user for user, row in own.users.items() if row.max_submit_jobs != 0],
             "limit_minutes": {tres: counters.limits.get(tres) for tres in self.settings.components.values()},
             "counted_minutes": {tres: counters.counted.get(tres, 0) for tres in self.settings.components.values()},
             "closed": counters.grp_jobs == 0,
         }
-        return Observation(Presence.PAUSED if own.max_jobs == 0 else Presence.OK, facts=facts)
+        return Observation(Presence.PAUSED if own.row.max_jobs == 0 else Presence.OK, facts=facts)
 
     # ------------------------------------------------------------------------------------------------- pause, resume
 
@@ -268,11 +284,11 @@ class SlurmPlugin(Plugin):
         return self._answer(lambda client: self._set_on_account(client, resource, f"MaxJobs={_NO_LIMIT}"))
 
     def _set_on_account(self, client: SlurmClient, resource: DesiredResource, *words: str) -> Outcome:
-        account = self._own_account(client, resource)
-        if not account:
+        own = self._own(client, resource)
+        if own is None:
             return _absent(resource)
-        self._modify_account(client, account, *words)
-        return Done(backend_id=account, state=resource.state)
+        self._modify_account(client, own.account, *words)
+        return Done(backend_id=own.account, state=resource.state)
 
     # -------------------------------------------------------------------------------------------------------- members
 
@@ -280,39 +296,31 @@ class SlurmPlugin(Plugin):
         return self._answer(lambda client: self._set_members(client, resource))
 
     def _set_members(self, client: SlurmClient, resource: DesiredResource) -> Outcome:
-        account = self._own_account(client, resource)
-        if not account:
+        own = self._own(client, resource)
+        if own is None:
             return _absent(resource)
-        wanted, skipped = mapping.usable_members(resource)
+        account, present = own.account, own.users
+        users = mapping.users_of(resource)
+        wanted = users.wanted
         cluster = client.cluster()
-        present = {row.user: row for row in client.associations([account]) if row.user}
         missing = sorted(wanted - set(present))
         if missing:
-            _tolerate_nothing(
-                client,
-                "sacctmgr",
-                "-i",
-                "add",
-                "user",
-                ",".join(missing),
-                f"account={account}",
-                f"cluster={cluster}",
-            )
+            names = ",".join(missing)
+            client.write("sacctmgr", "-i", "add", "user", names, f"account={account}", f"cluster={cluster}")
         for user in sorted(wanted & set(present)):
             if present[user].max_submit_jobs == 0:  # left, and came back before the last job had ended
                 self._modify_user(client, account, user, f"MaxSubmitJobs={_NO_LIMIT}", f"MaxJobs={_NO_LIMIT}")
         waiting = [user for user in sorted(set(present) - wanted) if not self._remove_user(client, account, user)]
-        state = {**resource.state, "skipped_members": skipped}
+        state = {**resource.state, "members_without_account": list(users.without_account)}
         if waiting:
             return Busy(
                 RETRY_RUNNING_SECONDS,
                 f"{', '.join(waiting)}: no new job starts; removed from {account} when the running ones have ended.",
                 state=state,
             )
-        if missing and not self.settings.dry_run:
-            now = {row.user for row in client.associations([account]) if row.user}
-            if not wanted <= now:
-                return Refused(f"SLURM did not take {', '.join(sorted(wanted - now))} into {account}.")
+        if users.impossible:
+            bad = ", ".join(mapping.safe_text(name, 40) for name in users.impossible)
+            return Refused(f"SLURM takes no local account of such a name: {bad}. The others have been set.")
         return Done(backend_id=account, state=state)
 
     def _remove_user(self, client: SlurmClient, account: str, user: str) -> bool:
@@ -359,10 +367,15 @@ class SlurmPlugin(Plugin):
     def _enforce_quota(
         self, client: SlurmClient, resource: DesiredResource, quota: Sequence[ComponentQuota]
     ) -> Outcome:
-        account = self._own_account(client, resource)
-        if not account:
-            return _absent(resource)
-        known = client.counters(account)
+        # Most syncs change nothing, and the controller alone can say so, ten times quicker than slurmdbd.
+        known = client.counters(resource.backend_id) if resource.backend_id else None
+        account = resource.backend_id
+        if known is None:
+            own = self._own(client, resource)
+            if own is None:
+                return _absent(resource)
+            account = own.account
+            known = client.counters(account)
         counters = known or NO_COUNTERS
         ours = {self.settings.components[q.component]: q for q in quota if q.component in self.settings.components}
         # A job that asks for no GPU may run on while GPU time is used up; without CPU, memory or node none can.
@@ -382,6 +395,8 @@ class SlurmPlugin(Plugin):
         if known is None or (counters.grp_jobs == 0) != closed:
             changes.append(f"GrpJobs={0 if closed else _NO_LIMIT}")
         if changes:
+            if self._own(client, resource) is None:
+                return _absent(resource)
             self._modify_account(client, account, *changes)
         return Done(backend_id=account, state=resource.state)
 
@@ -396,12 +411,12 @@ class SlurmPlugin(Plugin):
         ]
         if not doubtful:
             return {}
-        settled = client.dbd_queue() == 0
-        running = {(job.job_id, job.start) for job in client.live_jobs([account]) if job.running}
-        runs = list(client.job_runs([account], _BEGINNING))
+        runs = client.job_runs([account], _BEGINNING)
+        jobs, more = self._controllers_jobs(client, [account], runs)
+        runs += more
         after = client.counters(account) or NO_COUNTERS
-        settled = settled and client.dbd_queue() == 0
-        settled = settled and running == {(run.job_id, run.start) for run in runs if run.end is None}
+        running = {(job.job_id, job.start) for job in jobs if not job.ended and job.start is not None}
+        settled = client.dbd_queue() == 0 and running == {(run.job_id, run.start) for run in runs if run.end is None}
         snapshot = Snapshot(runs, counters, after, settled)
         return {tres: mapping.counting_shift(snapshot, tres) for tres in doubtful}
 
@@ -424,13 +439,22 @@ class SlurmPlugin(Plugin):
                 *client.job_runs(known, before.since),
                 *client.job_runs(set(accounts) - known, _BEGINNING),
             ]
-            unended = {run.account for run in runs if run.end is None}
-            live = client.live_jobs(unended) if unended else []
+            live, more = self._controllers_jobs(client, accounts, runs)
         except (SlurmRefused, SlurmBusy, NothingDone) as fault:
             raise BackendUnreachable(f"usage cannot be read: {fault}") from fault
-        records = mapping.usage_records(runs, live, accounts, self.settings.components)
+        records = mapping.usage_records([*runs, *more], live, accounts, self.settings.components)
         since = max(before.since, began - self.settings.overlap_minutes * 60) if complete else before.since
         return UsageBatch(records, str(Mark(since, frozenset(accounts.values()))))
+
+    def _controllers_jobs(
+        self, client: SlurmClient, accounts: Iterable[str], runs: Sequence[JobRun]
+    ) -> tuple[list[LiveJob], list[JobRun]]:
+        """The jobs the controller knows, and the ended runs of those that a search by time has not found (yet)."""
+        jobs = client.live_jobs(accounts)
+        seen = {(run.job_id, run.start) for run in runs}
+        unseen = {job.job_id for job in jobs if job.start is not None and (job.job_id, job.start) not in seen}
+        more = client.job_runs_of(unseen)
+        return jobs, [run for run in more if run.end is not None and (run.job_id, run.start) not in seen]
 
     def _accounts_measured(self, resources: Sequence[DesiredResource]) -> dict[str, int]:
         accounts = {}
@@ -465,24 +489,24 @@ class SlurmPlugin(Plugin):
             return replace(outcome, state={**outcome.state, "dry_run": planned})
         return outcome
 
-    def _own_account(self, client: SlurmClient, resource: DesiredResource) -> str:
-        """The resource's account: what `ensure` answered, or the one bearing its mark; "" when there is none.
+    def _own(self, client: SlurmClient, resource: DesiredResource) -> "OwnAccount | None":
+        """The account that bears the resource's mark, and its users; None when there is none.
 
-        raises   SlurmRefused for an account that is not this resource's
+        raises   SlurmRefused when the account that `ensure` answered is there, but bears another mark
         """
-        accounts = client.accounts()
         mark = mapping.resource_mark(self.settings.tag, resource.id)
-        if resource.backend_id in accounts and resource.backend_id:
-            if accounts[resource.backend_id] != mark:
+        rows = client.marked([mark])
+        row = next((row for row in rows if not row.user), None)
+        if row is not None:
+            return OwnAccount(row, {row.user: row for row in sorted(rows, key=lambda row: row.user) if row.user})
+        if ACCOUNT_NAME.fullmatch(resource.backend_id):
+            other = client.descriptions([resource.backend_id]).get(resource.backend_id)
+            if other is not None and other != mark:
                 raise SlurmRefused(
-                    f"The account {resource.backend_id!r} no longer bears the description {mark!r}: "
-                    "somebody else's account is never touched."
+                    f"The account {resource.backend_id!r} bears the description {mapping.safe_text(other)!r} instead of "
+                    f"{mark!r}: what may be somebody else's is not touched."
                 )
-            return resource.backend_id
-        found = next((name for name, description in accounts.items() if description == mark), "")
-        if not found and self.settings.dry_run:
-            return mapping.wanted_accounts(self.settings, resource)[-1].name
-        return found
+        return None
 
     def _modify_account(self, client: SlurmClient, account: str, *words: str) -> None:
         client.write(
@@ -510,6 +534,18 @@ class SlurmPlugin(Plugin):
             "set",
             *words,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    """A resource's account on the cluster: its own association, and its users'."""
+
+    row: Association
+    users: Mapping[str, Association]
+
+    @property
+    def account(self) -> str:
+        return self.row.account
 
 
 def _tolerate_nothing(client: SlurmClient, *argv: str) -> None:

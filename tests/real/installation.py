@@ -1,0 +1,163 @@
+"""A whole Bursar of its own: its folder, its database, its web server and its worker as processes, driven from outside."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+START_SECONDS = 120
+
+_PEOPLE = """
+import json, sys
+from bursar.kernel.clock import now
+from bursar.structure import services
+from bursar.structure.models import Person
+from bursar.structure.roles import TokenScope
+
+told = {}
+for key, email in json.loads(PEOPLE).items():
+    person = Person.objects.filter(email=email).first() or services.register_person(
+        email=email, full_name=key.replace("_", " ").title(), verified=True, by=None, at=now()
+    )
+    token = services.create_token(
+        person=person, name="story", scopes=[scope.value for scope in TokenScope], days=1, by=person, at=now()
+    )
+    told[key] = {"id": person.pk, "token": token.token}
+print("TOLD " + json.dumps(told))
+"""
+
+
+@dataclass
+class Somebody:
+    """A person who talks to the API with a token of theirs."""
+
+    id: int
+    client: httpx.Client
+
+    def get(self, path: str, **query: Any) -> Any:
+        return _answer(self.client.get(path, params=query))
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return _answer(self.client.post(path, json=dict(body or {})))
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return _answer(self.client.put(path, json=dict(body)))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        return _answer(self.client.patch(path, json=dict(body)))
+
+
+def _answer(response: httpx.Response) -> Any:
+    assert response.status_code < 300, f"{response.request.method} {response.request.url}: {response.text}"
+    return response.json() if response.content else None
+
+
+def await_true(what: str, ready: Callable[[], Any], seconds: float) -> float:
+    """Wait until something holds; how many seconds that took."""
+    begun = time.monotonic()
+    while not ready():
+        assert time.monotonic() - begun < seconds, f"{what}: not within {seconds} s"
+        time.sleep(0.5)
+    return time.monotonic() - begun
+
+
+@dataclass
+class Installation:
+    """`operator` is its first operator's address. Everything below one temporary folder."""
+
+    operator: str = "operator@example.org"
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bursar-story-", dir="/tmp")))
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("BURSAR_", "DATABASE_URL", "DJANGO_"))}
+        mail = f"filemail://{self.home}/mail"
+        return {**kept, "BURSAR_HOME": str(self.home), "PORT": str(self.port), "BURSAR_MAIL_URL": mail}
+
+    def start(self) -> None:
+        self.home.chmod(0o755)  # the embedded database runs as a user of its own
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.command(
+            "init", "--email", self.operator, "--name", "The Operator", "--password-stdin",
+            "--base-url", self.url, stdin=secrets.token_urlsafe(16) + "\n",
+        )  # fmt: skip
+        self.spawn("serve")
+        self.spawn("worker")
+        await_true("the web server", self._answers, START_SECONDS)
+
+    def _answers(self) -> bool:
+        for name, process in self.processes.items():
+            assert process.poll() is None, self.log(name)
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200
+        return False
+
+    def command(self, *words: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "bursar.config", *words],
+            input=stdin, capture_output=True, text=True, env=self.environment, timeout=START_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"bursar {words[0]}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def spawn(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bursar.config", name, *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.environment,
+            )  # fmt: skip
+        self.processes[name] = process
+        return process
+
+    def people(self, names: Sequence[str]) -> dict[str, Somebody]:
+        """People with verified addresses and a token each: the part of the story that a browser's tests tell."""
+        wanted = {name: self.operator if name == "operator" else f"{name}@example.org" for name in names}
+        code = _PEOPLE.replace("PEOPLE", repr(json.dumps(wanted)))
+        told = self.command("manage", "shell", "--verbosity", "0", "-c", code)
+        people = json.loads(told.split("TOLD ", 1)[1])
+        return {
+            name: Somebody(
+                person["id"],
+                httpx.Client(
+                    base_url=f"{self.url}/api/v1",
+                    headers={"Authorization": f"Bearer {person['token']}"},
+                    timeout=60,
+                ),
+            )
+            for name, person in people.items()
+        }
+
+    def log(self, name: str) -> str:
+        return (self.home / f"{name}.log").read_text(errors="replace")[-5000:]
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        shutil.rmtree(self.home, ignore_errors=True)
