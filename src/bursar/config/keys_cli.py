@@ -1,0 +1,59 @@
+"""`bursar keys`: a new key for the secrets at rest, and bringing what is stored up to it.
+
+The order is: `add`, restart every process, `rotate`, and only then may the old key be taken away: a process reads its keys when
+it starts.
+"""
+
+import os
+
+import typer
+from rich.console import Console
+
+from bursar.config import environment
+from bursar.config.home import home
+from bursar.config.keys import KEYS_FILE
+
+app = typer.Typer(help="The keys that encrypt backends' secrets.", no_args_is_help=True)
+out = Console(highlight=False)
+
+
+@app.command()
+def add() -> None:
+    """Make a new key that encrypts from the next start on; the others go on decrypting."""
+    from cryptography.fernet import Fernet
+
+    key = Fernet.generate_key().decode()
+    if environment.read("BURSAR_KEYS"):
+        out.print("The keys come from BURSAR_KEYS. Put this one first there, with a comma after it:", markup=False)
+        out.print(key, markup=False, soft_wrap=True)
+    else:
+        path = home() / KEYS_FILE
+        before = path.read_text().split() if path.exists() else []
+        beside = path.with_name(f"{KEYS_FILE}.new")
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write("\n".join([key, *before]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        out.print(f"A new key stands first in {path}.", markup=False, soft_wrap=True)
+    out.print("Restart every process (web and workers), then run: bursar keys rotate", markup=False)
+
+
+@app.command()
+def rotate() -> None:
+    """Encrypt every backend's secrets anew under the first key. Safe to repeat and to break off."""
+    from bursar.config.cli import setup
+
+    setup()
+    from bursar.catalogue.services import rotate_secrets
+    from bursar.kernel.clock import now
+
+    done = rotate_secrets(at=now())
+    out.print(f"{done.count} backends’ secrets lie under the first key.", markup=False)
+    if done.unreadable:
+        out.print(
+            f"No key fits these, enter their secrets again: {', '.join(done.unreadable)}.", style="red", markup=False
+        )
+        raise typer.Exit(1)
+    out.print("Keys after the first may be taken away.", markup=False)
