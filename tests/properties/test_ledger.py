@@ -102,7 +102,9 @@ def test_locks__after_any_story__are_where_nothing_is_available(charged, grace, 
     assert book.locked.tolist() == [amount == 0 for amount in available_everywhere(book)]
 
 
-@given(charged=kinds, grace=graces, story=steps(tree=False), wallet=st.integers(0, 5), amount=st.integers(0, 80))
+@given(
+    charged=kinds, grace=graces, story=steps(tree=False), wallet=st.integers(0, WALLETS - 1), amount=st.integers(0, 80)
+)
 def test_charge__several_sources__carries_what_is_available(charged, grace, story, wallet, amount) -> None:
     book = _play(charged, grace, story)
     room = available(book, wallet)
@@ -139,7 +141,7 @@ def test_over__after_any_story__is_uncovered_here_or_above_through_what_is_drawn
     charged=kinds,
     grace=graces,
     story=steps(tree=True),
-    amounts=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), min_size=1, max_size=12),
+    amounts=st.lists(st.tuples(st.integers(0, WALLETS - 1), st.integers(0, 60)), min_size=1, max_size=12),
     data=st.data(),
 )
 def test_post__increases_in_any_order_and_any_pieces__give_the_same_books(charged, grace, story, amounts, data) -> None:
@@ -154,7 +156,9 @@ def test_post__increases_in_any_order_and_any_pieces__give_the_same_books(charge
     assert same_figures(book, other)
 
 
-@given(charged=kinds, grace=graces, story=steps(tree=True), wallet=st.integers(0, 5), amount=st.integers(1, 80))
+@given(
+    charged=kinds, grace=graces, story=steps(tree=True), wallet=st.integers(0, WALLETS - 1), amount=st.integers(1, 80)
+)
 def test_release__after_a_charge__undoes_it(charged, grace, story, wallet, amount) -> None:
     book = _play(charged, grace, story, tree=True)
     used, uncovered = book.used.tolist(), book.uncovered.tolist()
@@ -195,7 +199,9 @@ def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, 
 @given(
     charged=kinds,
     story=steps(tree=False),
-    reports=st.lists(st.tuples(st.integers(0, 5), st.integers(-20, 40), st.integers(0, 40)), min_size=1, max_size=12),
+    reports=st.lists(
+        st.tuples(st.integers(0, WALLETS - 1), st.integers(-20, 40), st.integers(0, 40)), min_size=1, max_size=12
+    ),
 )
 def test_by_hour__whatever_was_posted__adds_up_to_what_moved(charged, story, reports) -> None:
     from bursar.engine.ledger import Kind, LedgerRefusal, by_hour, epochs
