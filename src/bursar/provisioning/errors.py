@@ -382,6 +382,6 @@ class ReportOfOther(DomainError):
 
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "report_of_other"
-    message: ClassVar[str] = N_("{problems}")
+    message: ClassVar[str] = N_("Nothing was booked. {problems}")
     problems: str
     errors: Mapping[str, str]

@@ -10,11 +10,18 @@ from django.db.models.functions import TruncDate
 
 from bursar.accounting.selectors import WalletState
 from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductCategory
+from bursar.catalogue.selectors import offering_of_provider, offerings_open_to, offerings_visible_to
 from bursar.engine.estimate import Estimate
 from bursar.kernel.errors import DomainError
 from bursar.metering.models import UsageReport
 from bursar.provisioning import gate, pricing, quota
-from bursar.provisioning.errors import OrderNotFound, ResourceNotFound, WorkspaceNotFound
+from bursar.provisioning.errors import (
+    OfferingNotVisible,
+    OrderNotFound,
+    PersonNotThere,
+    ResourceNotFound,
+    WorkspaceNotFound,
+)
 from bursar.provisioning.lifecycle import (
     OPEN_ORDER_STATES,
     OrderAction,
@@ -269,6 +276,30 @@ def workspace_to_order_for(viewer: Person, workspace_id: int, *, at: datetime) -
     if workspace is None:
         raise WorkspaceNotFound
     return workspace
+
+
+def offering_to_order(viewer: Person, workspace: Workspace, offering_id: int, *, at: datetime) -> Offering:
+    """An offering that the viewer can see; whether the workspace may order it is said when it is ordered.
+
+    raises   OfferingNotVisible
+    """
+    offering = (
+        Offering.objects.filter(
+            Q(pk__in=offerings_visible_to(viewer, at).order_by().values("pk"))
+            | Q(pk__in=offerings_open_to(workspace).order_by().values("pk")),
+            pk=offering_id,
+        )
+        .select_related("provider__organization", "backend")
+        .first()
+    )
+    if offering is None:
+        raise OfferingNotVisible(workspace=str(workspace))
+    return offering
+
+
+def offering_sold(viewer: Person, offering_id: int, *, at: datetime) -> Offering:
+    """raises   catalogue's OfferingNotFound, also when it is not sold by the viewer's providers"""
+    return offering_of_provider(viewer, offering_id, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,6 +632,14 @@ def backend_to_manage_accounts_of(viewer: Person, backend_id: int, *, at: dateti
         raise BackendNotFound
     require(viewer, Permission.MANAGE_ACCOUNTS, backend.provider.organization, at)
     return backend
+
+
+def person_at_backend(backend: Backend, person_id: int, *, at: datetime) -> Person:
+    """raises   PersonNotThere when they use nothing there"""
+    person = people_there(backend, at=at).filter(pk=person_id).first()
+    if person is None:
+        raise PersonNotThere
+    return person
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from bursar.provisioning.services.orders import (
     approve_order,
     assign_order,
     cancel_order,
+    check_plan,
     comment_order,
     reject_order,
     retry_order,
@@ -27,6 +28,7 @@ from bursar.provisioning.services.resources import (
     resume_resource,
     set_end,
 )
+from bursar.provisioning.services.usage import report_usage
 
 __all__ = [
     "Line",
@@ -36,6 +38,7 @@ __all__ = [
     "ask_again",
     "assign_order",
     "cancel_order",
+    "check_plan",
     "comment_order",
     "confirm_work",
     "pause_resource",
@@ -43,6 +46,7 @@ __all__ = [
     "reject_order",
     "remove_local_account",
     "rename_resource",
+    "report_usage",
     "resume_resource",
     "retry_order",
     "set_end",

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -14,15 +14,18 @@ from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
 from bursar.metering.errors import ReportConflict, ReportsAtFault
 from bursar.metering.reports import Report
-from bursar.metering.services import REPORTS_MAX, post_reports
+from bursar.metering.services import REPORTS_MAX, Answer, post_reports
 from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
 from bursar.provisioning.desired import desired_of
+from bursar.provisioning.errors import ReportOfOther, ResourceNotFound
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import LocalAccount, Resource, UsageMark
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.quota import is_metered, scope_of_usage
 from bursar.provisioning.services._common import RESOURCE_RELATED
+from bursar.structure.models import Person
+from bursar.structure.roles import Permission, may, require
 
 logger = logging.getLogger(__name__)
 
@@ -174,3 +177,29 @@ def _post_what_holds(reports: list[Report], *, at: datetime) -> Posted:
     after = _post_what_holds(rest, at=at) if rest else Posted([])
     early = any(fault.code == "in_the_future" for fault in bad.values())
     return Posted([problem, *after.problems], again=early or after.again)
+
+
+@transaction.atomic
+def report_usage(*, resource_id: int, records: Sequence[UsageRecord], by: Person | None, at: datetime) -> Answer:
+    """Usage of one resource as its provider tells it: in measured units, to the wallet that the resource draws on.
+
+    Unlike what a backend is read for, all of it is taken or nothing.
+    raises   ResourceNotFound; NotAllowed; ReportOfOther; as metering's `post_reports`
+    """
+    resource = Resource.objects.select_related(*RESOURCE_RELATED).filter(pk=resource_id).first()
+    if resource is None or not may(by, Permission.VIEW_PROVIDER, resource.offering.provider.organization, at):
+        raise ResourceNotFound
+    require(by, Permission.REPORT_USAGE, resource.offering.provider.organization, at)
+    own = [replace(record, resource_id=resource.pk) for record in records]
+    reports, problems = reports_from(own, [resource], backend_id=resource.offering.backend_id or 0, at=at)
+    unmetered = {c.key for c in resource.offering.components.select_related("category") if not is_metered(c)}
+    problems += [
+        f"{record.id[:80]}: {record.component[:40]} is not measured here."
+        for record in own
+        if record.component in unmetered
+    ]
+    if problems:
+        raise ReportOfOther(problems=" ".join(problems)[:1000], errors={})
+    answer = post_reports(reports=reports, by=by, at=at)
+    ask_to_sync(resource.pk)
+    return answer

@@ -207,7 +207,7 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
     for name, value in sent.items():
         if name.startswith(LIMIT):
             try:
-                given[name.removeprefix(LIMIT)] = int(value)
+                given[name.removeprefix(LIMIT)] = int(str(value))
             except ValueError:
                 return {"missing": _("A whole number is needed for each limit.")}
     try:
@@ -423,7 +423,7 @@ def _policy_page(request: HttpRequest, scope: Organization | Project, template: 
     organization = scope.organization if isinstance(scope, Project) else None
     inherited = [
         *(
-            (policies.words_of_line(p), organization.name)
+            (policies.words_of_line(p), str(organization))
             for p in (above.filter(organization=organization) if organization is not None else ())
         ),
         *((policies.words_of_line(p), "") for p in above.filter(organization=None, project=None, offering=None)),
