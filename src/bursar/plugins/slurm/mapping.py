@@ -22,9 +22,13 @@ USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # ------------------------------------------------------------------------------------------------------------ names
 
 
+class NotAName(ValueError):
+    """A pattern gives no name that SLURM takes."""
+
+
 def safe_slug(text: str) -> str:
     """What is left of a text in an account's name: small letters, digits and single dashes; "x" when nothing is."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", text[:200].casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "x"
 
 
@@ -37,18 +41,18 @@ def safe_text(text: str, length: int = 60) -> str:
 def account_name(pattern: str, **facts: str | int) -> str:
     """The account's name by a pattern: cut to SLURM's taste at the slugs, never at the number, so that it stays unique.
 
-    raises   ValueError when even without slugs it is not a name
+    raises   NotAName
     """
     number = facts["id"]
     slugs = {key: safe_slug(str(value)) for key, value in facts.items() if key != "id"}
-    for length in range(max(map(len, slugs.values()), default=0), 0, -1):
+    for length in range(ACCOUNT_NAME_LENGTH, 0, -1):
         cut = {key: value[:length].strip("-") or "x" for key, value in slugs.items()}
         name = pattern.format(id=number, **cut).lower()
         if len(name) <= ACCOUNT_NAME_LENGTH:
             if not ACCOUNT_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a name of a SLURM account")
+                raise NotAName(f"{name!r} is not a name of a SLURM account")
             return name
-    raise ValueError(f"the pattern {pattern!r} gives names that are too long")
+    raise NotAName(f"the pattern {pattern!r} gives names that are too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -695,7 +699,7 @@ _SIGNS: Sequence[tuple[Trouble, re.Pattern[str]]] = (
             r"|connection (refused|timed out|reset)"
             r"|persistinit|socket timed out|zero bytes|slurmdbd.*(not running|unavailable)|munge|authentication|unable to establish"
             r"|could not resolve|no route to host|host key verification failed|permission denied \(publickey"
-            r"|cannot contact|communication connection failure|transport endpoint",
+            r"|unable to process configuration|cannot contact|communication connection failure|transport endpoint",
             re.IGNORECASE,
         ),
     ),
@@ -710,6 +714,7 @@ _SIGNS: Sequence[tuple[Trouble, re.Pattern[str]]] = (
             r"access/permission denied|permission denied|your user doesn't have privilege|only admins", re.IGNORECASE
         ),
     ),
+    (Trouble.REFUSED, re.compile(r"doesn't exist|you gave a bad", re.IGNORECASE)),
     (Trouble.NOTHING, re.compile(r"nothing (modified|deleted|new added)", re.IGNORECASE)),
 )
 

@@ -306,7 +306,9 @@ class SlurmPlugin(Plugin):
         missing = sorted(wanted - set(present))
         if missing:
             names = ",".join(missing)
-            client.write("sacctmgr", "-i", "add", "user", names, f"account={account}", f"cluster={cluster}")
+            _tolerate_nothing(
+                client, "sacctmgr", "-i", "add", "user", names, f"account={account}", f"cluster={cluster}"
+            )
         for user in sorted(wanted & set(present)):
             if present[user].max_submit_jobs == 0:  # left, and came back before the last job had ended
                 self._modify_user(client, account, user, f"MaxSubmitJobs={_NO_LIMIT}", f"MaxJobs={_NO_LIMIT}")
@@ -482,7 +484,7 @@ class SlurmPlugin(Plugin):
             outcome = work(client)
         except SlurmBusy as fault:
             return Busy(RETRY_SECONDS, str(fault))
-        except (SlurmRefused, NothingDone, ValueError) as fault:
+        except (SlurmRefused, NothingDone, mapping.NotAName) as fault:
             return Refused(str(fault))
         if self.settings.dry_run and isinstance(outcome, Done):
             planned = [shlex.join(argv) for argv in client.planned]
