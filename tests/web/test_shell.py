@@ -29,7 +29,7 @@ def test_login__demo__offers_six_people(visit: Callable[..., Any], look: str, se
 
     visitor.go("/")
 
-    assert visitor.page.locator(".demo-card").count() == 6
+    assert visitor.page.locator("form[action^='/demo/login/']").count() == 6
     visitor.shoot("landing-demo")
 
 
@@ -39,7 +39,7 @@ def test_login__outside_the_demo__only_asks_who(visit: Callable[..., Any], look:
 
     visitor.go("/")
 
-    assert visitor.page.locator(".demo-card").count() == 0
+    assert visitor.page.locator("form[action^='/demo/login/']").count() == 0
     assert visitor.page.get_by_label("Password").count() == 1
     visitor.shoot("landing")
 

@@ -7,7 +7,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from bursar.web.demo import CARDS
 from bursar.web.navigation import menu_for
 
 
@@ -19,6 +18,5 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in {"light", "dark"} else "",
         "TIME_ZONE": timezone.get_current_timezone_name(),
         "DEMO": settings.DEMO,
-        "demo_cards": CARDS if settings.DEMO else (),
         "at": getattr(request, "at", None),
     }

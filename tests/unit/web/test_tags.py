@@ -1,0 +1,146 @@
+"""The words of the templates."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.template import Context, Template
+from django.utils import timezone
+
+from bursar.kernel.money import Money
+from bursar.kernel.quantity import Unit
+from bursar.web.markdown import to_html
+from bursar.web.states import LOOKS
+from bursar.web.templatetags.bursar import grouped
+
+HOURS = Unit("core-hours", 3600)
+AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def shown(source: str, **context: Any) -> str:
+    return Template("{% load bursar %}" + source).render(Context(context))
+
+
+@pytest.mark.parametrize(
+    ("plain", "thin"),
+    [
+        ("0", "0"),
+        ("999", "999"),
+        ("1000", "1\u202f000"),
+        ("1234567.125", "1\u202f234\u202f567.125"),
+        ("-1000", "\u22121\u202f000"),
+    ],
+)
+def test_grouped__plain_decimal__has_thin_spaces(plain: str, thin: str) -> None:
+    assert grouped(plain) == thin
+
+
+def test_quantity__exact__says_its_unit() -> None:
+    assert shown("{% quantity ticks unit %}", ticks=3600 * 1234, unit=HOURS) == (
+        '<span class="num">1\u202f234&nbsp;<span class="unit">core-hours</span></span>'
+    )
+
+
+def test_quantity__rounded__keeps_the_exact_amount_in_the_title() -> None:
+    html = shown("{% quantity ticks unit 1 %}", ticks=3601, unit=HOURS)
+    assert 'title="1.000277777778 core-hours"' in html
+    assert ">1&nbsp;" in html
+
+
+def test_quantity__unknown__is_a_dash() -> None:
+    assert "–" in shown("{% quantity ticks unit %}", ticks=None, unit=HOURS)
+
+
+def test_quantity__hostile_unit__is_escaped() -> None:
+    assert "<b>" not in shown("{% quantity 1 unit %}", unit=Unit("<b>", 1))
+
+
+def test_money__decimal__is_rounded_to_the_minor_unit() -> None:
+    assert '1\u202f234.50&nbsp;<span class="unit">EUR</span>' in shown(
+        "{% money m %}", m=Money.rounded(Decimal("1234.495"), "EUR")
+    )
+    assert '13&nbsp;<span class="unit">JPY</span>' in shown('{% money m "JPY" %}', m=Decimal("12.5"))
+
+
+def test_when__viewer_elsewhere__shows_local_time_and_utc() -> None:
+    with timezone.override("Europe/Tallinn"):
+        html = shown("{% when t %}", t=AT)
+    assert html == (
+        '<time datetime="2026-11-21T12:00:00Z" title="2026-11-21 14:00 EET · 2026-11-21 12:00:00 UTC">'
+        "21 Nov 2026, 14:00</time>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (timedelta(days=3), "in 3\xa0days"),
+        (timedelta(hours=-2), "2\xa0hours ago"),
+        (timedelta(seconds=5), "just now"),
+    ],
+)
+def test_when__relative__counts_from_the_instant_of_the_request(ahead: timedelta, said: str) -> None:
+    request = SimpleNamespace(at=AT)
+    assert f">{said}</time>" in shown('{% when t "relative" %}', t=AT + ahead, request=request)
+
+
+@pytest.mark.parametrize(
+    ("used", "quota", "value", "colour", "title"),
+    [
+        (0, 100, 0, "primary", "0% used"),
+        (74, 100, 74, "primary", "74% used"),
+        (75, 100, 75, "yellow", "75% used"),
+        (90, 100, 90, "orange", "90% used"),
+        (999, 1000, 99, "orange", "99% used"),
+        (100, 100, 100, "red", "100% used"),
+        (250, 100, 100, "red", "250% used"),
+        (5, 0, 100, "red", "100+% used"),
+        (0, 0, 0, "primary", "0% used"),
+    ],
+)
+def test_bar__used_of_quota__is_never_full_before_it_is(
+    used: int, quota: int, value: int, colour: str, title: str
+) -> None:
+    html = shown("{% bar used quota %}", used=used, quota=quota)
+    assert f'class="progress progress-{colour}"' in html
+    assert f'value="{value}"' in html
+    assert f'title="{title}"' in html
+    assert "style" not in html
+
+
+def test_state__each_known_one__has_words() -> None:
+    for name, look in LOOKS.items():
+        html = shown("{% state value %}", value=name)
+        assert str(look.words) in html
+        assert f"bg-{look.colour}-lt" in html
+
+
+def test_state__unknown__is_shown_as_it_is() -> None:
+    assert "Very odd" in shown("{% state value %}", value="very_odd")
+
+
+def test_markdown__by_a_stranger__cannot_act() -> None:
+    html = to_html(
+        "# Title\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![i](http://evil/x.png) "
+        "[ok](https://example.org) **bold**\n\n| a |\n|---|\n| b |"
+    )
+    assert "<h3>Title</h3>" in html
+    assert "<strong>bold</strong>" in html
+    assert "<td>b</td>" in html
+    assert 'rel="noopener noreferrer nofollow"' in html
+    for danger in ("<script", "javascript:", "<img", "style="):
+        assert danger not in html.replace("[x](javascript:alert(1))", "")
+
+
+def test_chart__nothing_in_it__says_so() -> None:
+    data = {"kind": "bar", "unit": "h", "x": ["a"], "series": [{"name": "s", "values": [0]}]}
+    assert "no numbers" in shown('{% chart data "Usage" %}', data=data)
+
+
+def test_chart__data_by_a_stranger__cannot_leave_its_block() -> None:
+    data = {"kind": "bar", "unit": "</script><script>x", "x": ["a"], "series": [{"name": "s", "values": [1]}]}
+    html = shown('{% chart data "Usage" %}', data=data)
+    assert "</script><script>x" not in html
+    assert '<th scope="row">a</th><td class="num">1</td>' in html
