@@ -46,15 +46,21 @@ def _discovered() -> discovery.Discovered:
 
 def installed() -> list[InstalledPlugin]:
     """The plugins that can be used, in the order of their titles."""
-    entries = [
-        InstalledPlugin(key, p.title, p.summary, p.version, abilities(p), p) for key, p in _discovered().plugins.items()
-    ]
-    return sorted(entries, key=lambda entry: (entry.title.casefold(), entry.key))
+    return sorted((entry(key) for key in _discovered().plugins), key=lambda each: (each.title.casefold(), each.key))
 
 
 def broken() -> list[BrokenPlugin]:
     """The entry points that could not be loaded, and why."""
     return [BrokenPlugin(name, why) for name, why in sorted(_discovered().broken.items())]
+
+
+def entry(key: str) -> InstalledPlugin:
+    """The registry's entry of one plugin.
+
+    raises   PluginNotFound; PluginBroken
+    """
+    plugin = plugin_class(key)
+    return InstalledPlugin(key, plugin.title, plugin.summary, plugin.version, abilities(plugin), plugin)
 
 
 def plugin_class(key: str) -> type[Plugin]:

@@ -127,7 +127,7 @@ def test_first_offering__empty_installation__through_pages_alone():
     assert offering.state == "active"
     shop = text(logged_in(make_person()).get("/marketplace/"))
     assert "Thor CPU" in shop
-    assert "0.025&nbsp;EUR" in shop
+    assert "0.025\u00a0EUR" in shop
     page = text(logged_in(make_person()).get(f"/offerings/{offering.pk}/"))
     assert "<strong>Many</strong> cores." in page
     assert f"/orders/new?offering={offering.pk}" in page

@@ -8,22 +8,21 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from bursar.catalogue.models import Component, Plan
+from bursar.kernel.money import minor_digits
 from bursar.web.templatetags.bursar import grouped
 
 register = template.Library()
 
 
 @register.filter
-def price(value: Decimal | None) -> str:
-    """`{{ row.price|price }}`: exact, without trailing zeros, with at least the cents where there are any."""
+def price(value: Decimal | None, currency: str = "") -> str:
+    """`{{ row.price|price:currency }}`: exact, with at least the decimals of the currency's minor unit, and the currency."""
     if value is None:
         return "–"
-    text = format(value, "f")
-    whole, dot, fraction = text.partition(".")
-    fraction = fraction.rstrip("0")
-    if dot and fraction:
-        fraction = fraction.ljust(2, "0")
-    return grouped(f"{whole}.{fraction}" if fraction else whole)
+    whole, _dot, fraction = format(value, "f").partition(".")
+    fraction = fraction.rstrip("0").ljust(minor_digits(currency), "0")
+    text = grouped(f"{whole}.{fraction}" if fraction else whole)
+    return f"{text}\u00a0{currency}" if currency else text
 
 
 @register.simple_tag

@@ -47,7 +47,7 @@ TABS = (
     ("provider_offering_backend", gettext_lazy("Backend"), "plug"),
     ("provider_offering_components", gettext_lazy("Components"), "gauge"),
     ("provider_offering_plans", gettext_lazy("Plans and prices"), "coin"),
-    ("provider_offering_form", gettext_lazy("Order form"), "forms"),
+    ("provider_offering_form", gettext_lazy("Order form"), "clipboard-list"),
     ("provider_offering_visibility", gettext_lazy("Visibility"), "eye"),
     ("provider_offering_access", gettext_lazy("Access"), "key"),
 )
@@ -206,8 +206,8 @@ def backend_create(request: HttpRequest) -> HttpResponse:
                 "broken": registry.broken(),
             },
         )
-    plugin = registry.plugin_class(key)
-    form = BackendForm(plugin.Settings, request.POST or None)
+    plugin = registry.entry(key)
+    form = BackendForm(plugin.plugin.Settings, request.POST or None)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             backend = services.create_backend(
@@ -229,8 +229,8 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
     can_edit = request.viewer.may(Permission.MANAGE_BACKENDS, found.provider.organization)  # type: ignore[attr-defined]
     plugin, trouble, settings = None, "", []
     try:
-        plugin = registry.plugin_class(found.plugin)
-        settings = _settings_rows(plugin, found) if can_edit else []
+        plugin = registry.entry(found.plugin)
+        settings = _settings_rows(plugin.plugin, found) if can_edit else []
     except (PluginNotFound, PluginBroken) as refusal:
         trouble = str(refusal)
     return page(
@@ -241,7 +241,7 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
             "plugin": plugin,
             "trouble": trouble,
             "settings": settings,
-            "abilities": _abilities(plugin) if plugin else [],
+            "abilities": _abilities(plugin.plugin) if plugin else [],
             "offerings": found.offerings.order_by("name", "pk"),
             "can_edit": can_edit,
         },
@@ -276,9 +276,9 @@ def backend_edit(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = seen_by(request)
     found = selectors.backend_of_provider(viewer, pk, at)
     require(viewer, Permission.MANAGE_BACKENDS, found.provider.organization, at)
-    plugin = registry.plugin_class(found.plugin)
+    plugin = registry.entry(found.plugin)
     form = BackendForm(
-        plugin.Settings,
+        plugin.plugin.Settings,
         request.POST or None,
         name=found.name,
         stored=found.settings,
