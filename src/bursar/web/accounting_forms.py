@@ -11,7 +11,7 @@ from bursar.accounting.models import Allocation
 from bursar.accounting.selectors import AllocationState
 from bursar.catalogue.models import ProductCategory
 from bursar.structure.models import Workspace
-from bursar.web.forms import DateField, QuantityField
+from bursar.web.forms import DateField, QuantityField, set_unit
 from bursar.web.structure_forms import last_day
 
 
@@ -55,7 +55,7 @@ class AllocateForm(forms.Form):
     def __init__(self, *args: Any, category: ProductCategory, recipients: QuerySet[Workspace], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["workspace"] = WorkspaceField(recipients, label=_("Who gets it"))
-        self.fields["quota"].set_unit(category.unit)
+        set_unit(self, "quota", category.unit)
         self.order_fields(self.field_order)
 
     def clean(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class ChangeForm(forms.Form):
             **kwargs.get("initial", {}),
         }
         super().__init__(*args, **kwargs)
-        self.fields["quota"].set_unit(allocation.category.unit)
+        set_unit(self, "quota", allocation.category.unit)
         if started:
             del self.fields["first_day"]
 
@@ -95,8 +95,10 @@ class MoveForm(forms.Form):
     def __init__(self, *args: Any, category: ProductCategory, others: Iterable[AllocationState], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         unit = category.unit
-        self.fields["amount"].set_unit(unit)
-        self.fields["taker"].choices = [
+        set_unit(self, "amount", unit)
+        taker = self.fields["taker"]
+        assert isinstance(taker, forms.ChoiceField)
+        taker.choices = [
             (
                 one.allocation.pk,
                 f"{one.allocation.wallet.workspace} ({unit.text(one.allocation.quota_ticks)} {unit.name})",
@@ -111,4 +113,4 @@ class WriteOffForm(forms.Form):
 
     def __init__(self, *args: Any, category: ProductCategory, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["amount"].set_unit(category.unit)
+        set_unit(self, "amount", category.unit)

@@ -98,6 +98,13 @@ class QuantityField(forms.CharField):
         return ticks
 
 
+def set_unit(form: forms.BaseForm, name: str, unit: Unit) -> None:
+    """Say in which unit an amount of a form is typed, where only the form's maker knows it."""
+    field = form.fields[name]
+    assert isinstance(field, QuantityField)
+    field.set_unit(unit)
+
+
 class DateTimeField(forms.DateTimeField):
     """A date with a time, in the viewer's time zone, with the browser's own picker."""
 

@@ -54,6 +54,7 @@ MENU: Final = (
     Group(
         _("Provider"),
         (
+            Entry(_("Overview"), "provider_home", icon="certificate", needs=(Permission.VIEW_PROVIDER,)),
             Entry(_("Offerings"), "provider_offerings", icon="box", needs=(Permission.VIEW_PROVIDER,)),
             Entry(_("Incoming orders"), "provider_orders", icon="inbox", needs=(Permission.HANDLE_ORDERS,)),
             Entry(
