@@ -81,6 +81,7 @@ class Installation:
     operator: str = "operator@example.org"
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bursar-story-", dir="/tmp")))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    clients: list[httpx.Client] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -90,7 +91,7 @@ class Installation:
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("BURSAR_", "DATABASE_URL", "DJANGO_"))}
-        mail = f"filemail://{self.home}/mail"
+        mail = (self.home / "mail").as_uri()
         return {**kept, "BURSAR_HOME": str(self.home), "PORT": str(self.port), "BURSAR_MAIL_URL": mail}
 
     def start(self) -> None:
@@ -136,22 +137,21 @@ class Installation:
         code = _PEOPLE.replace("PEOPLE", repr(json.dumps(wanted)))
         told = self.command("manage", "shell", "--verbosity", "0", "-c", code)
         people = json.loads(told.split("TOLD ", 1)[1])
-        return {
-            name: Somebody(
-                person["id"],
-                httpx.Client(
-                    base_url=f"{self.url}/api/v1",
-                    headers={"Authorization": f"Bearer {person['token']}"},
-                    timeout=60,
-                ),
+        known = {}
+        for name, person in people.items():
+            client = httpx.Client(
+                base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {person['token']}"}, timeout=60
             )
-            for name, person in people.items()
-        }
+            self.clients.append(client)
+            known[name] = Somebody(person["id"], client)
+        return known
 
     def log(self, name: str) -> str:
         return (self.home / f"{name}.log").read_text(errors="replace")[-5000:]
 
     def stop(self) -> None:
+        while self.clients:
+            self.clients.pop().close()
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
         for process in self.processes.values():

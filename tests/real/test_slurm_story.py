@@ -37,6 +37,7 @@ class Story:
     slurm: Cluster
     people: dict[str, Somebody]
     category_id: int
+    backend_id: int
     university_id: int
     workspace_id: int
     root_id: int
@@ -85,7 +86,7 @@ def test_story__from_the_shelf_to_slurm_and_back__every_core_second_is_counted(
     await_true("the first job's usage", lambda: story.figures()[1] == used, WITHIN_SECONDS)
     assert story.figures() == (used, used, used)
     await_true("the limit in SLURM", lambda: story.limit_minutes() == 6 * HOUR // 60, WITHIN_SECONDS)
-    by_person = story.people["investigator"].get(f"/resources/{story.resource_id}")["people"]
+    by_person = story.people["investigator"].get(f"/resources/{story.resource_id}")["by_person"]
     assert [(row["username"], row["ticks"]) for row in by_person] == [("alice", used)]
 
     # A job that asks for more than is left waits; one that fits uses it up: SLURM ends it at its time limit, a little late.
@@ -175,9 +176,9 @@ def publish_and_allocate(installation: Installation, slurm: Cluster) -> Story:
             "quota_ticks": 6 * HOUR, "end": end,
         },
     )  # fmt: skip
-    manager.put(f"/provider/accounts/{backend['id']}/{people['member'].id}", {"username": "alice"})
     return Story(
         slurm=slurm,
+        backend_id=backend["id"],
         people=people,
         category_id=category["id"],
         university_id=university["id"],
@@ -212,6 +213,9 @@ def order_and_approve(story: Story) -> None:
     await_true("the order", done, WITHIN_SECONDS)
     story.resource_id = people["investigator"].get(f"/orders/{order['id']}")["resource_id"]
     story.account = people["investigator"].get(f"/resources/{story.resource_id}")["backend_id"]
+
+    accounts = f"/provider/accounts/{story.backend_id}/{people['member'].id}"
+    people["manager"].put(accounts, {"username": "alice"})
 
     def users() -> list[str]:
         text = story.slurm.run("sacctmgr", "-nP", "show", "assoc", f"account={story.account}", "format=User")
