@@ -18,7 +18,8 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--
 td.n, th.n { text-align: right; } td:last-child { white-space: normal; min-width: 9rem; }
 form { display: flex; flex-wrap: wrap; gap: .75rem; align-items: end; }
 label { display: flex; flex-direction: column; font-size: .85rem; }
-input, select, button { font: inherit; padding: .35rem .5rem; min-height: 2.3rem; box-sizing: border-box; } input[type=number] { width: 7rem; }
+input, select, button { font: inherit; padding: .35rem .5rem; min-height: 2.3rem; box-sizing: border-box; }
+input[type=number] { width: 7rem; }
 .nodes { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .5rem; }
 .node { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .6rem; }
 meter { width: 100%; } .quiet { opacity: .75; }
