@@ -308,8 +308,9 @@ def pytest(label: str, *arguments: str, env: dict[str, str] | None = None) -> bo
     return done.returncode in {0, 5}  # 5: there are no such tests
 
 
-def parallel() -> list[str]:
-    return ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "loadscope"]
+def parallel(by: str = "loadscope") -> list[str]:
+    """Several processes, each with a database of its own; tests of one module stay together."""
+    return ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", by]
 
 
 def present(*folders: str) -> list[str]:
@@ -331,8 +332,12 @@ def test() -> None:
     not_run: list[str] = []
     results: dict[str, bool] = {}
 
+    skipped = Path(tempfile.mkstemp(prefix="bursar-skipped-")[1])
+
     def part(label: str, *arguments: str, env: dict[str, str] | None = None) -> None:
-        results[label] = pytest(label, *arguments, *more, env=env)
+        skipped.write_text("")
+        results[label] = pytest(label, *arguments, *more, env={"BURSAR_NOT_RUN": str(skipped), **(env or {})})
+        not_run.extend(f"some of {label}: {reason}" for reason in skipped.read_text().splitlines())
 
     part("unit, database, architecture, flows", *parallel(), *present(*FAST))
     binaries = debian_postgres()
@@ -346,13 +351,14 @@ def test() -> None:
     elif chromium() is None:
         not_run.append("the browser tests: there is no chromium")
     else:
-        part("browser", "tests/web")
+        part("browser", *parallel("loadfile"), "tests/web")
     if present("tests/real"):
         missing = slurm_missing()
         marks = ["-m", "not slurm"] if missing else []
         if missing:
             not_run.append(f"the tests on real SLURM: {missing}")
         part("real parts", *marks, "tests/real")
+    skipped.unlink()
     print(f"\n== {time.monotonic() - begin:.0f} s in all", flush=True)
     for label, passed in results.items():
         print(f"  {'passed' if passed else 'FAILED'}   {label}")

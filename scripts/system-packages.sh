@@ -7,6 +7,7 @@ set -euo pipefail
 packages=(
     postgresql-15            # the oldest supported PostgreSQL; the database tests run on it too
     chromium fonts-dejavu-core fonts-noto-color-emoji
+    openssh-client           # SLURM reached over ssh
     slurmctld slurmd slurmdbd slurm-client munge mariadb-server
 )
 

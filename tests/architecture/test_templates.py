@@ -18,7 +18,7 @@ SPOKEN = {"title", "placeholder", "alt", "aria-label", "aria-description", "data
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 # Names of things that are the same in every language.
 PROPER = re.compile(
-    r"\b(Bursar|SLURM|OpenStack|OpenAPI|REST|API|CSV|JSON|SSH|TOTP|QR|GiB|MiB|TiB|UTC|URL|ID|nbsp|times|middot)\b"
+    r"\b(Bursar|SLURM|OpenStack|OpenAPI|REST|API|CSV|JSON|openapi\.json|SSH|TOTP|QR|GiB|MiB|TiB|UTC|URL|ID|nbsp|times|middot)\b"
 )
 
 
