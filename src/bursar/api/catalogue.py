@@ -400,11 +400,15 @@ def _with_parent(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-@router.get("/shelves", response=list[ShelfRowOut], tags=["Shelves"], summary="The shelf tree")
-def list_shelves(request: HttpRequest) -> Any:
+@router.get("/shelves", response=Page[ShelfRowOut], tags=["Shelves"], summary="The shelf tree")
+def list_shelves(request: HttpRequest, paging: Paging) -> Any:
     """Every shelf, each followed by those below it."""
     rows = selectors.shelf_tree(selectors.offerings_visible_to(person_of(request), at_of(request)))
-    return [{**ShelfOut.from_orm(row.shelf).dict(), "depth": row.depth, "offerings": row.count} for row in rows]
+    answer = page_of(request, rows, paging)
+    answer["items"] = [
+        {**ShelfOut.from_orm(row.shelf).dict(), "depth": row.depth, "offerings": row.count} for row in answer["items"]
+    ]
+    return answer
 
 
 @router.post("/shelves", response={201: ShelfOut, **PROBLEMS}, tags=["Shelves"], summary="Put up a shelf")
@@ -513,6 +517,11 @@ class ChecklistItem(Schema):
     title: str
     ok: bool
     advice: str = Field(description="what to do, when it is not ok")
+
+
+class Checklist(Schema):
+    complete: bool
+    items: list[ChecklistItem]
 
 
 class OfferingIn(Strict):
@@ -740,20 +749,24 @@ def delete_offering(request: HttpRequest, offering_id: int) -> Any:
 
 @router.get(
     "/offerings/{offering_id}/checklist",
-    response={200: list[ChecklistItem], **PROBLEMS},
+    response={200: Checklist, **PROBLEMS},
     tags=["Offerings"],
     summary="What it needs before it can be active",
 )
 def get_checklist(request: HttpRequest, offering_id: int) -> Any:
-    return [
-        {
-            "requirement": item.requirement.value,
-            "title": str(item.title),
-            "ok": item.ok,
-            "advice": "" if item.ok else str(item.advice),
-        }
-        for item in selectors.publication_checklist(_own(request, offering_id))
-    ]
+    items = selectors.publication_checklist(_own(request, offering_id))
+    return {
+        "complete": all(item.ok for item in items),
+        "items": [
+            {
+                "requirement": item.requirement.value,
+                "title": str(item.title),
+                "ok": item.ok,
+                "advice": "" if item.ok else str(item.advice),
+            }
+            for item in items
+        ],
+    }
 
 
 @router.post(
@@ -1139,8 +1152,8 @@ class PluginOut(Schema):
     why: str = Field(description="why it cannot be used")
 
 
-@router.get("/plugins", response={200: list[PluginOut], **PROBLEMS}, tags=["Backends"], summary="The plugin registry")
-def list_plugins(request: HttpRequest) -> Any:
+@router.get("/plugins", response={200: Page[PluginOut], **PROBLEMS}, tags=["Backends"], summary="The plugin registry")
+def list_plugins(request: HttpRequest, paging: Paging) -> Any:
     """For those who manage backends somewhere, and those who read the platform."""
     person, at = person_of(request), at_of(request)
     if not (
@@ -1175,4 +1188,4 @@ def list_plugins(request: HttpRequest) -> Any:
         }
         for each in registry.broken()
     ]
-    return [*good, *bad]
+    return page_of(request, [*good, *bad], paging)

@@ -297,11 +297,3 @@ class BackendInUse(DomainError):
     message: ClassVar[str] = N_("“{backend}” is used by {users}. It cannot be removed; switch it off instead.")
     backend: str
     users: str
-
-
-@dataclass(eq=False)
-class BackendDisabled(DomainError):
-    kind: ClassVar[Kind] = Kind.CONFLICT
-    code: ClassVar[str] = "backend_disabled"
-    message: ClassVar[str] = N_("“{backend}” is switched off. Switch it on first.")
-    backend: str

@@ -446,7 +446,7 @@ class PricesForm(_Form):
         for component in components:
             present = in_force.get(component.pk)
             price = forms.DecimalField(
-                label=component.title,
+                label=gettext("Price"),
                 min_value=Decimal(0),
                 max_digits=20,
                 decimal_places=10,

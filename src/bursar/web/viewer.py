@@ -1,5 +1,6 @@
 """Who looks at a page, and what the role table lets them see, asked once per request."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -35,8 +36,9 @@ class Viewer:
         self._request = request
 
     @property
-    def at(self) -> "object":
-        return self._request.at  # type: ignore[attr-defined]
+    def at(self) -> datetime:
+        at: datetime = self._request.at  # type: ignore[attr-defined]
+        return at
 
     @property
     def person(self) -> Person | None:

@@ -74,9 +74,7 @@ def test_story__category_to_shelf__by_api(at):
     base = f"/offerings/{draft['id']}"
     status, plan = api("POST", f"{base}/plans", {"name": "Standard"})
     assert (status, plan["prices"]) == (201, [])
-    status, plan = api(
-        "POST", f"{base}/plans/{plan['id']}/prices", {"prices": [{"component": "vm", "price": "0.05"}]}
-    )
+    status, plan = api("POST", f"{base}/plans/{plan['id']}/prices", {"prices": [{"component": "vm", "price": "0.05"}]})
     assert status == 201
     assert [(p["component"], float(p["price"])) for p in plan["prices"]] == [("vm", 0.05)]
     assert api("PUT", f"{base}/visibility", {"visibility": "everyone"})[0] == 200
@@ -87,7 +85,7 @@ def test_story__category_to_shelf__by_api(at):
     status, tested = api("POST", f"/backends/{backend['id']}/test")
     assert (status, tested["health"]) == (200, "broken")
     assert tested["findings"][0]["message"].endswith("did not answer. Is it running?")
-    checklist = {item["requirement"]: item for item in api("GET", f"{base}/checklist")[1]}
+    checklist = {item["requirement"]: item for item in api("GET", f"{base}/checklist")[1]["items"]}
     assert [key for key, item in checklist.items() if not item["ok"]] == ["backend_works"]
     assert checklist["backend_works"]["advice"] == "Its last test failed: see the findings on the backend's page."
     Backend.objects.update(health="ok")
@@ -103,7 +101,7 @@ def test_story__category_to_shelf__by_api(at):
         None,
         ["name", "flavor", "ssh_key"],
     )
-    assert [row["offerings"] for row in reader("GET", "/shelves")[1]] == [1]
+    assert [row["offerings"] for row in reader("GET", "/shelves")[1]["items"]] == [1]
     assert [row["name"] for row in reader("GET", "/product-categories")[1]["items"]] == ["cpu"]
     assert reader("GET", f"/product-categories/{category['id']}")[1]["sealed_at"] == "2026-11-21T12:00:00Z"
     assert [row["name"] for row in reader("GET", "/products")[1]["items"]] == ["n16"]

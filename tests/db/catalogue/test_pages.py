@@ -127,7 +127,7 @@ def test_first_offering__empty_installation__through_pages_alone():
     assert offering.state == "active"
     shop = text(logged_in(make_person()).get("/marketplace/"))
     assert "Thor CPU" in shop
-    assert "0.025\u00a0EUR" in shop
+    assert "0.025 EUR" in shop
     page = text(logged_in(make_person()).get(f"/offerings/{offering.pk}/"))
     assert "<strong>Many</strong> cores." in page
     assert f"/orders/new?offering={offering.pk}" in page
@@ -254,6 +254,17 @@ def test_test_backend__simulator_not_running__page_shows_the_finding():
     assert "The simulator at http://127.0.0.1:9 did not answer. Is it running?" in text(answer)
     backend.refresh_from_db()
     assert backend.health == "broken"
+
+
+def test_home__broken_backend__told_to_those_who_can_mend_it():
+    provider = make_provider()
+    make_backend(provider, name="Thor", health="broken")
+    make_backend(provider, name="Odin", health="ok")
+    home = text(logged_in(manager_of(provider)).get("/"))
+    assert "Backends that do not work" in home
+    assert "Thor" in home
+    assert "Odin" not in home
+    assert "Backends that do not work" not in text(logged_in(manager_of(provider, Role.OFFERING_MANAGER)).get("/"))
 
 
 def test_order_form_editor__field_added_previewed_and_saved():

@@ -18,6 +18,7 @@ from bursar.catalogue.models import Backend, Component, Offering, ServiceProvide
 from bursar.catalogue.order_form import validate_schema
 from bursar.plugins.contract import PROTOCOLS
 from bursar.structure.roles import Permission, require
+from bursar.web import panels
 from bursar.web.backend_form import BackendForm
 from bursar.web.catalogue_forms import (
     AccessForm,
@@ -40,6 +41,7 @@ from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.order_form import SchemaForm
+from bursar.web.viewer import Viewer
 
 TABS = (
     ("provider_offering", gettext_lazy("Overview"), "checklist"),
@@ -126,6 +128,24 @@ def provider_edit(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 # ------------------------------------------------------------------------------------------------ backends
+@panels.register("backends", order=15)
+def broken_backends(viewer: Viewer) -> panels.Panel | None:
+    """Backends that do not work, for those who can mend them."""
+    if viewer.person is None or Permission.MANAGE_BACKENDS not in viewer.permissions:
+        return None
+    found = list(selectors.backends_visible_to(viewer.person, viewer.at).filter(enabled=True, health="broken")[:10])
+    if not found:
+        return None
+    return panels.Panel(
+        _("Backends that do not work"),
+        "bursar/provider/panel_backends.html",
+        "plug-connected-x",
+        found,
+        url=f"{reverse('provider_backends')}?health=broken",
+        count=len(found),
+    )
+
+
 def backends(request: HttpRequest) -> HttpResponse:
     providers = providers_of_viewer(request)
     listing = Listing(
