@@ -372,3 +372,13 @@ class TokenRefused(DomainError):
     kind: ClassVar[Kind] = Kind.FORBIDDEN
     code: ClassVar[str] = "token_refused"
     message: ClassVar[str] = N_("This token is not valid.")
+
+
+@dataclass(eq=False)
+class IdentityProviderAway(DomainError):
+    """It does not answer, or not as it should; the log says what."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "identity_provider_away"
+    message: ClassVar[str] = N_("{provider} does not answer. Try again in a few minutes, or log in another way.")
+    provider: str

@@ -51,6 +51,10 @@ class AccountAdapter(DefaultAccountAdapter):
             return bool(request.session.get(INVITATION_IN_SESSION))
         return settings.BURSAR_SIGNUP == "open"
 
+    def new_user(self, request: HttpRequest) -> Person:
+        # The library keeps somebody who is half registered in the session, and cannot write down "the database's default".
+        return Person(created_at=clock.now())
+
     def save_user(self, request: HttpRequest, user: Person, form: Any, commit: bool = True) -> Person:
         user.full_name = form.cleaned_data.get("full_name") or user.full_name
         user.language = _language()

@@ -1,9 +1,13 @@
 """One's own profile, keys, tokens and ways to sign in; and for operators, everybody."""
 
+import logging
+
+import requests
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.openid_connect import views as openid
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from bursar.structure import selectors, services
+from bursar.structure.errors import IdentityProviderAway
 from bursar.structure.mail import seal, unseal
 from bursar.structure.models import ApiToken
 from bursar.structure.roles import (
@@ -34,6 +39,8 @@ from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.structure_forms import InvitationForm, ProfileForm, SshKeyForm, TokenForm, after
 from bursar.web.views.structure import at_of, viewer_of
+
+logger = logging.getLogger(__name__)
 
 NEW_TOKEN = "new_token"  # noqa: S105 - the key in the session
 
@@ -252,11 +259,20 @@ def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     The content security policy lets forms go to ourselves only, and browsers hold the redirects after a form to that too:
     not only the provider's address, also those it passes people on to, which nobody can list.
     """
-    answer = openid.login(request, provider_id)
+    try:
+        answer = openid.login(request, provider_id)
+    except (requests.RequestException, KeyError) as trouble:  # no answer, or a description without an address
+        logger.warning("identity provider %s: %s", provider_id, trouble)
+        raise IdentityProviderAway(provider=_provider_name(provider_id)) from trouble
     target = answer.headers.get("Location", "") if answer.status_code in {301, 302, 303} else ""
     if not target.startswith(("https://", "http://")):
         return answer  # type: ignore[no-any-return]
     return page(request, "socialaccount/leaving.html", {"target": target})
+
+
+def _provider_name(provider_id: str) -> str:
+    apps = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+    return next((str(app["name"]) for app in apps if app["provider_id"] == provider_id), provider_id)
 
 
 urlpatterns = [
