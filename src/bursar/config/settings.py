@@ -183,6 +183,14 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = TESTING
 
+# ------------------------------------------------------------------------------------------------ jobs
+# A worker without a sign of life for four of these is dead, and its jobs are taken up again.
+WORKER_HEARTBEAT_SECONDS = float(env.read("BURSAR_WORKER_HEARTBEAT_SECONDS", "5"))
+PROCRASTINATE_WORKER_DEFAULTS = {
+    "update_heartbeat_interval": WORKER_HEARTBEAT_SECONDS,
+    "stalled_worker_timeout": 4 * WORKER_HEARTBEAT_SECONDS,
+}
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

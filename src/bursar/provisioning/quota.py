@@ -129,7 +129,7 @@ def fellows_to_tell(resource: Resource, shares: Sequence[ComponentQuota], *, at:
         if left is None or not fellows:
             continue
         for fellow, share in zip(fellows, allot(left, [1] * len(fellows)), strict=True):
-            if fellow.resource_id != resource.pk and abs(fellow.told_ticks - share) > max(share // 20, 1):
+            if fellow.resource_id != resource.pk and abs(fellow.told_ticks - share) > share // 20:
                 wanted.add(fellow.resource_id)
     return sorted(wanted)
 

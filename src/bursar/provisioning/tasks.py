@@ -4,9 +4,12 @@ import logging
 from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import F, Q
 from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Status
 
 from bursar.catalogue.models import Offering
 from bursar.events.jobs import defer
@@ -22,8 +25,6 @@ from bursar.provisioning.services import orders, usage
 
 logger = logging.getLogger(__name__)
 
-# Seconds without a sign of life after which a worker counts as dead; it gives one every few (settings).
-DEAD_AFTER_SECONDS: Final = 20
 QUEUE: Final = "provisioning"
 _again: Final = RetryStrategy(max_attempts=5, wait=2, exponential_wait=2)
 
@@ -51,16 +52,22 @@ def pull_usage(offering_id: int) -> None:
 
 # ------------------------------------------------------------------------------------------------ by the clock
 # The sixth field of a schedule counts seconds.
-@app.periodic(cron="* * * * * */10")
+@app.periodic(cron="* * * * * */5")
 @app.task(
     name="bursar.provisioning.tasks.take_up_stalled_jobs", queue="builtin", pass_context=True, queueing_lock="stalled"
 )
 async def take_up_stalled_jobs(context: JobContext, timestamp: int) -> None:
     """Give the jobs of killed workers back to the queue: they stay `doing` for ever otherwise."""
     manager = context.app.job_manager
-    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS):
-        logger.warning("job %s (%s) of a dead worker is taken up again", job.id, job.task_name)
-        await manager.retry_job(job)
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=4 * settings.WORKER_HEARTBEAT_SECONDS):
+        assert job.id is not None
+        try:
+            await manager.retry_job(job)
+            logger.warning("job %s (%s) of a dead worker is taken up again", job.id, job.task_name)
+        except UniqueViolation:  # one that bears the same queueing lock waits already, and will do the same
+            await manager.finish_job_by_id_async(job_id=job.id, status=Status.ABORTED, delete_job=True)
+        except ConnectorException as error:  # another worker was quicker
+            logger.info("job %s is no longer anybody's to take up: %s", job.id, error)
 
 
 @app.periodic(cron="* * * * * */20")
