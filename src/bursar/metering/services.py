@@ -18,7 +18,6 @@ from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger.errors import Overflow
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
-from bursar.metering.models import ScopeLevel
 from bursar.metering.reports import Report, content_hash, faults_of
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, may, require
@@ -344,11 +343,17 @@ class _Plan:
         """One wallet takes levels of scopes or of the whole, never both."""
         if not levelled:
             return
-        wallet_ids = {wallet_id for wallet_id, _ in levelled}
-        present = ScopeLevel.objects.filter(category=self.category, wallet_id__in=wallet_ids)
-        kinds: dict[int, bool] = {}
-        for wallet_id, scope in present.values_list("wallet_id", "scope").distinct():
-            kinds[wallet_id] = bool(scope)
+        with connection.cursor() as cursor:
+            # Never both, so that any one row of a wallet tells, however many scopes it has.
+            cursor.execute(
+                """
+                SELECT k.id, (SELECT s.scope <> '' FROM scope_level s
+                              WHERE s.category_id = %s AND s.wallet_id = k.id LIMIT 1)
+                FROM unnest(%s::bigint[]) AS k(id)
+                """,
+                [self.category.pk, sorted({wallet_id for wallet_id, _ in levelled})],
+            )
+            kinds: dict[int, bool] = {row[0]: row[1] for row in cursor.fetchall() if row[1] is not None}
         for (wallet_id, scope), indexes in levelled.items():
             scoped = kinds.setdefault(wallet_id, bool(scope))
             if scoped == bool(scope):
