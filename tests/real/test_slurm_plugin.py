@@ -317,8 +317,9 @@ def test_measure__jobs_of_every_sort__equal_sacct_and_what_the_controller_counte
     time.sleep(2.2)
     slurm.run("scontrol", "requeue", requeued)
     slurm.run("scancel", cancelled, never)
-    # A requeued job waits two minutes for its second run; an administrator may let it go at once.
+    # A requeued job waits two minutes, until all of its first run has gone; an administrator may let it go earlier.
     slurm.await_state(requeued, "PENDING")
+    time.sleep(4)
     slurm.run("scontrol", "update", f"jobid={requeued}", "starttime=now")
     slurm.await_state(requeued, "RUNNING")
     early = site.plugin.measure([resource], "")

@@ -359,11 +359,14 @@ class Cluster:
         return state
 
     def await_accounted(self, *jobs: str, seconds: float = 40) -> None:
-        """Wait until the accounting database has the end of these jobs (and of all tasks of an array)."""
+        """Wait until the accounting database has all of each run of these jobs (and of all tasks of an array).
+
+        When it knows the end, it may not know yet when the job had become eligible, and leaves it out of windows of time.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            rows = self.run("sacct", "-aXPn", "-S", "1970-01-01", "-j", ",".join(jobs), "-o", "JobID,End").split()
-            if len(rows) >= len(jobs) and all(not row.endswith("|Unknown") for row in rows):
+            rows = self.run("sacct", "-aXDPn", "-j", ",".join(jobs), "-o", "JobID,Eligible,End").split()
+            if len(rows) >= len(jobs) and not any("Unknown" in row for row in rows):
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ends of {jobs} are not accounted after {seconds} s: {rows}")

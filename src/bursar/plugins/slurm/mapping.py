@@ -442,10 +442,14 @@ def parse_duration(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
-    """A job as the controller has it; it keeps ended ones for some minutes. `start` is None while it has not started."""
+    """A job as the controller has it; it keeps ended ones for some minutes.
+
+    start, end   seconds since 1970; the end of a running job is the one expected
+    """
 
     job_id: str
     start: int | None
+    end: int | None
     state: str
 
     @property
@@ -456,26 +460,31 @@ class LiveJob:
     def ended(self) -> bool:
         return self.state in _ENDED
 
+    @property
+    def ran(self) -> bool:
+        """Whether it used anything: one that is cancelled while it waits starts and ends, for the controller, at once."""
+        return self.start is not None and not (self.ended and self.end is not None and self.end <= self.start)
+
 
 _ENDED = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"}
 )
-LIVE_FIELDS = ("%A", "%S", "%T")
+LIVE_FIELDS = ("%A", "%S", "%e", "%T")
 
 
 def parse_live_jobs(text: str) -> list[LiveJob]:
     rows = parse_rows(text, LIVE_FIELDS)
-    return [LiveJob(row["%A"], _number(row["%S"]), row["%T"]) for row in rows]
+    return [LiveJob(row["%A"], _number(row["%S"]), _number(row["%e"]), row["%T"]) for row in rows]
 
 
 def all_accounted(jobs: Iterable[LiveJob], runs: Iterable[JobRun]) -> bool:
-    """Whether accounting has the end of each job the controller still knows, and of every run it has itself."""
+    """Whether accounting has the end of each job that ran and that the controller still knows, and of every run it has itself."""
     ended = set()
     for run in runs:
         if run.end is None:
             return False
         ended.add((run.job_id, run.start))
-    return all(job.ended and (job.start is None or (job.job_id, job.start) in ended) for job in jobs)
+    return all(job.ended and (not job.ran or (job.job_id, job.start) in ended) for job in jobs)
 
 
 def parse_dbd_queue(text: str) -> int:

@@ -417,7 +417,7 @@ class SlurmPlugin(Plugin):
         jobs, more = self._controllers_jobs(client, [account], runs)
         runs += more
         after = client.counters(account) or NO_COUNTERS
-        running = {(job.job_id, job.start) for job in jobs if not job.ended and job.start is not None}
+        running = {(job.job_id, job.start) for job in jobs if job.running}
         settled = client.dbd_queue() == 0 and running == {(run.job_id, run.start) for run in runs if run.end is None}
         snapshot = Snapshot(runs, counters, after, settled)
         return {tres: mapping.counting_shift(snapshot, tres) for tres in doubtful}
@@ -454,7 +454,7 @@ class SlurmPlugin(Plugin):
         """The jobs the controller knows, and the ended runs of those that a search by time has not found (yet)."""
         jobs = client.live_jobs(accounts)
         seen = {(run.job_id, run.start) for run in runs}
-        unseen = {job.job_id for job in jobs if job.start is not None and (job.job_id, job.start) not in seen}
+        unseen = {job.job_id for job in jobs if job.ran and (job.job_id, job.start) not in seen}
         more = client.job_runs_of(unseen)
         return jobs, [run for run in more if run.end is not None and (run.job_id, run.start) not in seen]
 

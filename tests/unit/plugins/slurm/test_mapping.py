@@ -194,9 +194,9 @@ def test_usage_records__running_in_accounting_only__is_not_told() -> None:
         return {r.job for r in mapping.usage_records(runs(), live, {"proj1": 3}, {"cpu": "cpu"})}
 
     assert "3_1" not in jobs_told([])
-    assert "3_1" not in jobs_told([LiveJob("6", 1795289069, "COMPLETING")])
-    assert "3_1" not in jobs_told([LiveJob("6", 1795289999, "RUNNING")])  # its second run
-    assert "3_1" in jobs_told([LiveJob("6", 1795289069, "RUNNING")])
+    assert "3_1" not in jobs_told([LiveJob("6", 1795289069, None, "COMPLETING")])
+    assert "3_1" not in jobs_told([LiveJob("6", 1795289999, None, "RUNNING")])  # its second run
+    assert "3_1" in jobs_told([LiveJob("6", 1795289069, None, "RUNNING")])
 
 
 def test_usage_records__account_of_nobody__is_left_out() -> None:
@@ -243,11 +243,13 @@ def test_parse_mark__unreadable__is_the_beginning(text: str) -> None:
 
 def test_all_accounted__each_job_the_controller_knows__needs_its_end_in_accounting() -> None:
     ended = [run for run in runs() if run.end is not None]
-    jobs = [LiveJob("2", 1795289069, "CANCELLED"), LiveJob("9", None, "CANCELLED")]
+    jobs = mapping.parse_live_jobs(
+        "2|1795289069|1795289084|CANCELLED\n9|N/A|N/A|CANCELLED\n34|1795293512|1795293512|CANCELLED\n"
+    )
     assert mapping.all_accounted(jobs, ended)
     assert not mapping.all_accounted(jobs, runs())  # one runs
-    assert not mapping.all_accounted([*jobs, LiveJob("8", 1795289100, "FAILED")], ended)
-    assert not mapping.all_accounted([*jobs, LiveJob("4", 1795289069, "COMPLETING")], ended)
+    assert not mapping.all_accounted([*jobs, LiveJob("8", 1795289100, 1795289101, "FAILED")], ended)
+    assert not mapping.all_accounted([*jobs, LiveJob("4", 1795289069, 1795289078, "COMPLETING")], ended)
 
 
 # --------------------------------------------------------------------------------------------------------- quota
