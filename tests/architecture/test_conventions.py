@@ -48,8 +48,9 @@ def test_refusals__all__have_a_code_of_their_own() -> None:
 
 
 def test_refusals__all__are_raised_somewhere() -> None:
-    made = {dotted(node.func).rpartition(".")[2] for _, node in nodes(ast.Call)}
-    made |= {dotted(node.exc).rpartition(".")[2] for _, node in nodes(ast.Raise) if node.exc is not None}
+    # Raised, or made by a call of the class or of one of its own constructors.
+    made = {part for _, node in nodes(ast.Call) for part in dotted(node.func).split(".")}
+    made |= {part for _, node in nodes(ast.Raise) if node.exc is not None for part in dotted(node.exc).split(".")}
     unused = [
         f"{refusal.__module__}.{refusal.__qualname__}"
         for refusal in refusals()

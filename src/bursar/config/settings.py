@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
@@ -155,7 +156,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+BURSAR_SIGNUP: str
+SOCIALACCOUNT_PROVIDERS: dict[str, Any]
 globals().update(login.settings(base_url=BASE_URL, testing=TESTING))  # allauth's, and the identity providers
+BURSAR_SIGNUP = login.signup()
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 # ------------------------------------------------------------------------------------------------ mail
