@@ -37,6 +37,8 @@ def run(folder: Path, *, say: Say) -> None:
     began = float(os.environ.get("BURSAR_STARTED") or time.time())
     claim_home(folder)
     with _only_one(folder), Supervisor(say) as supervisor:
+        if _free_port(port) != port:
+            raise CannotRun(f"Port {port} of this machine is taken. Choose another one: PORT=8080 make demo.")
         with _step(say, "Database"):
             _start_database()
         with _step(say, "Tables and page assets"):
@@ -58,7 +60,7 @@ def run(folder: Path, *, say: Say) -> None:
                 for left in (folder / "simulator").glob("world.json*"):  # of an attempt that was broken off
                     left.unlink()
             with _step(say, "Simulator"):
-                _start_simulator(supervisor, folder)
+                _start_simulator(supervisor, folder, web_port=port)
             if not loaded:
                 say("  Demo world, a year of history:")
                 with supervisor.breakable():
@@ -249,7 +251,7 @@ def load_world(*, say: Say) -> None:
 # ------------------------------------------------------------------------------------------------ the children
 
 
-def _start_simulator(supervisor: Supervisor, folder: Path) -> None:
+def _start_simulator(supervisor: Supervisor, folder: Path, *, web_port: int) -> None:
     """The pretend cluster. Its address is part of the demo's data, so its port and token stay what they were."""
     home = folder / "simulator"
     home.mkdir(mode=0o700, exist_ok=True)
@@ -257,7 +259,7 @@ def _start_simulator(supervisor: Supervisor, folder: Path) -> None:
     if known.exists():
         address = json.loads(known.read_text())
     else:
-        address = {"port": _free_port(8790), "token": secrets.token_urlsafe(32)}
+        address = {"port": _free_port(8790 if web_port != 8790 else 0), "token": secrets.token_urlsafe(32)}
         handle = os.open(known, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump(address, file)
