@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.installation import Installation, Somebody, await_true
+from tests.installation import Installation, Somebody, await_true
 from tests.real.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.slurm
@@ -130,7 +130,8 @@ def publish_and_allocate(installation: Installation, slurm: Cluster) -> Story:
             "charging": "hour", "unit_name": "core-hours", "ticks_per_unit": HOUR,
         },
     )  # fmt: skip
-    backend = manager.post(
+    # The operator, since its settings name a file of the machine that Bursar runs on.
+    backend = operator.post(
         "/backends",
         {
             "provider_id": provider["id"], "name": "The cluster", "plugin": "slurm",

@@ -263,6 +263,19 @@ class InvalidSettings(DomainError):
 
 
 @dataclass(eq=False)
+class OperatorSettings(DomainError):
+    """Settings that name files or programs of Bursar's own machine; `errors`: setting -> what to do."""
+
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+    code: ClassVar[str] = "operator_settings"
+    message: ClassVar[str] = N_(
+        "Only the platform's operator may change: {fields}. They name files of the machine that Bursar runs on."
+    )
+    fields: str
+    errors: Mapping[str, str]
+
+
+@dataclass(eq=False)
 class PluginNotFound(DomainError):
     kind: ClassVar[Kind] = Kind.NOT_FOUND
     code: ClassVar[str] = "plugin_not_found"

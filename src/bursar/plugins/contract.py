@@ -204,6 +204,20 @@ class BackendSettings(BaseModel):
     )
 
 
+# `Field(json_schema_extra=OPERATOR_ONLY)`: a setting that names a file or program of the machine Bursar runs on. Only the
+# platform's operator may set it to anything but its default: a provider's person is no guest of that machine.
+OPERATOR_ONLY: Mapping[str, Any] = {"operator_only": True}
+
+
+def operator_only(settings: type[BackendSettings]) -> frozenset[str]:
+    """The names of the settings that only the platform's operator may change."""
+    return frozenset(
+        name
+        for name, field in settings.model_fields.items()
+        if isinstance(field.json_schema_extra, Mapping) and field.json_schema_extra.get("operator_only")
+    )
+
+
 class Billing(StrEnum):
     """How a component is billed (BILLING: the same words in table, code, API and page)."""
 

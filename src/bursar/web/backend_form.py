@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bursar.plugins.contract import BackendSettings
+from bursar.plugins.contract import BackendSettings, operator_only
 
 NAME_FIELD = "backend_name"
 
@@ -25,6 +25,7 @@ class BackendForm(forms.Form):
 
     stored       the settings that are not secret, when there are some
     secrets_set  the names of the secrets that have a value
+    operator     whether who fills it in may set what names files of the machine that Bursar runs on
     """
 
     backend_name = forms.CharField(max_length=120)
@@ -37,6 +38,7 @@ class BackendForm(forms.Form):
         name: str = "",
         stored: Mapping[str, Any] | None = None,
         secrets_set: Collection[str] = (),
+        operator: bool = False,
     ) -> None:
         super().__init__(data, initial={NAME_FIELD: name})
         self.model = model
@@ -47,6 +49,12 @@ class BackendForm(forms.Form):
             field = _field_of(key, info, self.secrets_set)
             if stored is not None and key in stored:
                 field.initial = field.to_page(stored[key]) if isinstance(field, _Shaped) else stored[key]
+            if not operator and key in operator_only(model):
+                field.disabled = True
+                note = escape(
+                    _("It names a file of the machine that Bursar runs on: only the platform's operator sets it.")
+                )
+                field.help_text = f"{field.help_text} {note}".strip()
             self.fields[key] = field
             if isinstance(field, _Secret) and field.is_set and not info.is_required():
                 self.fields[f"{key}__clear"] = forms.BooleanField(

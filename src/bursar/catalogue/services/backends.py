@@ -16,15 +16,16 @@ from bursar.catalogue.errors import (
     BackendInUse,
     BackendNotFound,
     InvalidSettings,
+    OperatorSettings,
     PluginBroken,
     PluginNotFound,
     SecretsUnreadable,
 )
 from bursar.catalogue.models import Backend, ServiceProvider
 from bursar.catalogue.services._common import check, names_once, require_for_provider, set_fields, tell
-from bursar.plugins.contract import BackendUnreachable, Finding, Health, Plugin, Severity
+from bursar.plugins.contract import BackendUnreachable, Finding, Health, Plugin, Severity, operator_only
 from bursar.structure.models import Person
-from bursar.structure.roles import Permission, require
+from bursar.structure.roles import Permission, may, require
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,12 @@ def create_backend(
     """A configured instance of a plugin.
 
     values   the plugin's settings, secrets among them as texts; they are encrypted and never told again
-    raises   NotAllowed; ProviderNotAuthorized; PluginNotFound; PluginBroken; InvalidSettings; InvalidInput; NameTaken
+    raises   NotAllowed; ProviderNotAuthorized; PluginNotFound; PluginBroken; InvalidSettings; OperatorSettings;
+             InvalidInput; NameTaken
     """
     require_for_provider(by, Permission.MANAGE_BACKENDS, provider, at)
     plain, hidden = registry.split(registry.settings_from(registry.plugin_class(plugin), values))
+    _leave_the_machine_alone(registry.plugin_class(plugin), {}, plain, by, at)
     backend = Backend(provider=provider, name=name, plugin=plugin, settings=plain, secrets=secrets.encrypt(hidden))
     _save(backend)
     tell("backend.created", backend, provider, by=by, at=at, name=backend.name, plugin=plugin)
@@ -75,14 +78,14 @@ def edit_backend(
     backend = _lock(backend)
     changed = [] if name is None else set_fields(backend, {"name": name})
     if values is not None:
-        changed += _set_values(backend, values)
+        changed += _set_values(backend, values, by, at)
     _save(backend)
     if changed:
         tell("backend.edited", backend, backend.provider, by=by, at=at, fields=changed)
     return backend
 
 
-def _set_values(backend: Backend, values: Mapping[str, Any]) -> list[str]:
+def _set_values(backend: Backend, values: Mapping[str, Any], by: Person | None, at: datetime) -> list[str]:
     plugin = registry.plugin_class(backend.plugin)
     names = registry.secret_names(plugin.Settings)
     given = {key: value for key, value in values.items() if key not in names}
@@ -95,12 +98,30 @@ def _set_values(backend: Backend, values: Mapping[str, Any]) -> list[str]:
         stored = {}
     hidden = {key: value for key, value in {**stored, **typed}.items() if value is not None and key in names}
     plain, hidden = registry.split(registry.settings_from(plugin, {**given, **hidden}))
+    _leave_the_machine_alone(plugin, backend.settings, plain, by, at)
     changed = [key for key in plain if plain[key] != backend.settings.get(key)]
     changed += [key for key in sorted(names) if hidden.get(key) != stored.get(key)]
     if changed:
         backend.settings, backend.secrets = plain, secrets.encrypt(hidden)
         backend.health, backend.findings, backend.checked_at = "unknown", [], None
     return changed
+
+
+def _leave_the_machine_alone(
+    plugin: type[Plugin], before: Mapping[str, Any], wanted: Mapping[str, Any], by: Person | None, at: datetime
+) -> None:
+    """raises   OperatorSettings when somebody else than the operator changes what names a file of this machine"""
+    defaults = {name: field.default for name, field in plugin.Settings.model_fields.items()}
+    changed = [
+        name
+        for name in sorted(operator_only(plugin.Settings))
+        if wanted.get(name) != before.get(name, defaults.get(name))
+    ]
+    if not changed or may(by, Permission.OPERATE_PLATFORM, None, at):
+        return
+    titles = [_(plugin.Settings.model_fields[name].title or name) for name in changed]
+    told = _("Only the platform's operator may change this: it names a file of the machine that Bursar runs on.")
+    raise OperatorSettings(fields=", ".join(titles), errors=dict.fromkeys(changed, told))
 
 
 @transaction.atomic

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from bursar.kernel.i18n import N_
-from bursar.plugins.contract import BackendSettings
+from bursar.plugins.contract import OPERATOR_ONLY, BackendSettings
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*")
@@ -30,7 +30,12 @@ class SlurmSettings(BackendSettings):
     ssh_user: Annotated[str, Field(title=N_("SSH user"))] = ""
     ssh_port: Annotated[int, Field(title=N_("SSH port"), ge=1, le=65535)] = 22
     ssh_key_file: Annotated[
-        str, Field(title=N_("SSH key file"), description=N_("Path of the private key on the machine Bursar runs on."))
+        str,
+        Field(
+            title=N_("SSH key file"),
+            description=N_("Path of the private key on the machine Bursar runs on."),
+            json_schema_extra=dict(OPERATOR_ONLY),
+        ),
     ] = ""
     ssh_known_hosts_file: Annotated[
         str,
@@ -38,9 +43,19 @@ class SlurmSettings(BackendSettings):
             title=N_("SSH known hosts file"), description=N_("Holds the host's key: an unknown host is never trusted.")
         ),
     ] = ""
-    bin_path: Annotated[str, Field(title=N_("Folder of the commands"), description=N_("Absolute path."))] = "/usr/bin"
+    bin_path: Annotated[
+        str,
+        Field(
+            title=N_("Folder of the commands"), description=N_("Absolute path."), json_schema_extra=dict(OPERATOR_ONLY)
+        ),
+    ] = "/usr/bin"
     slurm_conf: Annotated[
-        str, Field(title=N_("SLURM_CONF"), description=N_("Path of slurm.conf, where it is not the usual one."))
+        str,
+        Field(
+            title=N_("SLURM_CONF"),
+            description=N_("Path of slurm.conf, where it is not the usual one."),
+            json_schema_extra=dict(OPERATOR_ONLY),
+        ),
     ] = ""
     cluster: Annotated[
         str, Field(title=N_("Cluster"), description=N_("ClusterName of slurm.conf; empty: what the controller says."))

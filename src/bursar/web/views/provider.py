@@ -227,7 +227,7 @@ def backend_create(request: HttpRequest) -> HttpResponse:
             },
         )
     plugin = registry.entry(key)
-    form = BackendForm(plugin.plugin.Settings, request.POST or None)
+    form = BackendForm(plugin.plugin.Settings, request.POST or None, operator=_is_operator(request))
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             backend = services.create_backend(
@@ -303,6 +303,7 @@ def backend_edit(request: HttpRequest, pk: int) -> HttpResponse:
         name=found.name,
         stored=found.settings,
         secrets_set=selectors.secrets_set(found),
+        operator=_is_operator(request),
     )
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
@@ -316,6 +317,10 @@ def backend_edit(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("provider_backend", found.pk)
     context = {"provider": found.provider, "plugin": plugin, "backend": found}
     return page(request, "bursar/provider/backend_form.html", context, form=form)
+
+
+def _is_operator(request: HttpRequest) -> bool:
+    return bool(request.viewer.may(Permission.OPERATE_PLATFORM, None))  # type: ignore[attr-defined]
 
 
 def _to_backend(request: HttpRequest, pk: int) -> Backend:
