@@ -33,19 +33,20 @@ class Worker:
         self.started += 1
         database = connection.settings_dict
         url = f"postgresql://{database['USER']}@/{quote(database['NAME'])}?host={quote(database['HOST'], safe='/')}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bursar.config", "worker"],
-            env={
-                **os.environ,
-                "DATABASE_URL": url,
-                "BURSAR_HOME": str(self.folder),
-                "BURSAR_KEYS": ",".join(settings.BURSAR_KEYS),
-                "BURSAR_WORKER_HEARTBEAT_SECONDS": "0.5",
-            },
-            stdout=(self.folder / f"worker-{self.started}.log").open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / f"worker-{self.started}.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bursar.config", "worker"],
+                env={
+                    **os.environ,
+                    "DATABASE_URL": url,
+                    "BURSAR_HOME": str(self.folder),
+                    "BURSAR_KEYS": ",".join(settings.BURSAR_KEYS),
+                    "BURSAR_WORKER_HEARTBEAT_SECONDS": "0.5",
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def kill(self) -> None:
         process, self.process = self.process, None
@@ -57,11 +58,19 @@ class Worker:
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self.folder.glob("*.log"))[-2:])
 
 
+def empty_queue() -> None:
+    # Django does not know these tables as its own and leaves them when it empties the others.
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers CASCADE")
+
+
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
+def worker(transactional_db: None, tmp_path: Path) -> Iterator[Worker]:
     worker = Worker(tmp_path)
+    empty_queue()
     yield worker
     worker.kill()
+    empty_queue()
 
 
 def wait_for(holds: Callable[[], bool], *, seconds: float, what: Callable[[], str]) -> None:
