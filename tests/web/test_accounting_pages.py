@@ -116,4 +116,4 @@ def test_tree__a_branch_closed__hides_what_is_below(visit: Callable[..., Any], n
     visitor = visit(nation.seller)
     visitor.go(f"/wallets/{nation.wallet(nation.university).pk}/")
 
-    assert visitor.page.get_by_text("The allocation of 600 core-hours to this wallet is used up.").count() == 1
+    assert visitor.page.get_by_text("The allocation of 600 core-hours to Lattice physics is used up.").count() == 1

@@ -2,9 +2,10 @@
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
 
 from bursar import __version__
 from bursar.api.auth import AUTH
@@ -23,7 +24,21 @@ NOUNS: Final = (
     "events",
 )
 
-api = NinjaAPI(
+
+class Api(NinjaAPI):
+    """Its description takes seconds to make and never changes while the process runs, so it is made once."""
+
+    _described: OpenAPISchema | None = None
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        if self._described is None:
+            self._described = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        return self._described
+
+
+api = Api(
     title="Bursar",
     version="1",
     description=(

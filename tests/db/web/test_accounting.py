@@ -137,7 +137,7 @@ def test_move__to_another_of_the_same_source__moves(nation: Nation) -> None:
 def test_home__owner__is_told_what_is_locked_and_what_ends(nation: Nation) -> None:
     html = of(nation.owner).get("/").content.decode()
     assert "Locked, and why" in html
-    assert "The allocation of 600 core-hours to this wallet is used up." in html
+    assert "The allocation of 600 core-hours to Lattice physics is used up." in html
     assert "Runs out soon" in html
 
 

@@ -83,7 +83,7 @@ def reason_of(state: WalletState) -> str:
     unit = state.wallet.category.unit
     said = []
     for why in state.why:
-        where = _("this wallet") if why.distance == 0 else why.workspace
+        where = why.workspace
         if why.allocation_id is None:
             said.append(_("{where} has no allocation that is open now.").format(where=where))
         elif why.uncovered_ticks:
@@ -441,9 +441,13 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     source = visibility.wallet_seen(pk, viewer, at)
     require(viewer, Permission.ALLOCATE, source.workspace, at)
+    state = selectors.wallet_states(wallets=[source], at=at)[source.pk]
+    initial = _initial(request)
+    if state.until is not None:  # what the source itself does not hold any more helps nobody
+        initial["last_day"] = last_day(state.until)
     form = AllocateForm(
         request.POST or None,
-        initial=_initial(request),
+        initial=initial,
         category=source.category,
         recipients=visibility.recipients_below(source),
     )
@@ -451,7 +455,6 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
     if allocation is not None:
         _given(request, allocation)
         return redirect("wallet", source.pk)
-    state = selectors.wallet_states(wallets=[source], at=at)[source.pk]
     given = [one for one in selectors.allocations_out_of(wallet=source, at=at) if one.state == "open"]
     return page(
         request,
