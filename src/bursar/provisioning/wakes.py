@@ -46,22 +46,28 @@ def resources_to_sync() -> list[int]:
     last_id = max(last, default=None)
     if last_id is None:
         return []
-    events = list(
-        settled.filter(kinds, pk__lte=last_id).values_list("kind", "subject_type", "subject_id", "project_id")
-    )
-    wallets = {pk for _, subject, pk, _ in events if subject == "wallet"}
-    allocations = {pk for _, subject, pk, _ in events if subject == "allocation"}
+    events = list(settled.filter(kinds, pk__lte=last_id))
+    wallets = {event.subject_id for event in events if event.subject_type == "wallet"}
+    allocations = {event.subject_id for event in events if event.subject_type == "allocation"}
     wallets |= set(Allocation.objects.filter(pk__in=allocations).values_list("wallet_id", flat=True))
     where = Q(pk__in=())
     for workspace_id, category_id in Wallet.objects.filter(pk__in=wallets).values_list("workspace_id", "category_id"):
         where |= Q(workspace_id=workspace_id, offering__components__category_id=category_id)
-    projects = {project for kind, _, _, project in events if project is not None and kind.startswith(_MEMBER_KINDS)}
-    people = {pk for _, subject, pk, _ in events if subject == "person"}
+    told = [event for event in events if event.kind.startswith(_MEMBER_KINDS)]
+    projects = {event.project_id for event in told if event.project_id is not None}
+    organizations = {
+        event.organization_id
+        for event in told
+        if event.project_id is None and event.organization_id is not None and event.kind.startswith("membership.")
+    }
+    people = {event.subject_id for event in told if event.subject_type == "person"}
+    people |= {event.actor_id for event in told if event.kind.startswith("ssh_key.") and event.actor_id is not None}
     if projects:
         where |= Q(workspace__project_id__in=projects)
+    if organizations:
+        where |= Q(workspace__organization_id__in=organizations)
     if people:
-        where |= Q(workspace__person_id__in=people)
-        where |= Q(workspace__project__memberships__person_id__in=people)
+        where |= Q(workspace__person_id__in=people) | Q(workspace__project__memberships__person_id__in=people)
     EventMark.objects.filter(pk=READER).update(event_id=last_id)
     live = Resource.objects.filter(where).exclude(state=ResourceState.TERMINATED)
     return sorted(set(live.values_list("pk", flat=True)))

@@ -1,6 +1,6 @@
 """The loop: each kind of answer, newer wishes in between, the same asked twice, shares of a wallet, ends and starts."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,8 @@ from bursar.accounting.selectors import verify, wallet_state
 from bursar.catalogue import registry
 from bursar.catalogue.errors import PluginBroken
 from bursar.kernel.clock import stated_time
+from bursar.metering.reports import Report
+from bursar.metering.services import post_reports
 from bursar.plugins.contract import (
     BackendUnreachable,
     Busy,
@@ -21,7 +23,7 @@ from bursar.plugins.contract import (
     UsageBatch,
     UsageRecord,
 )
-from bursar.provisioning import reconcile, services, tasks
+from bursar.provisioning import reconcile, selectors, services, tasks
 from bursar.provisioning.errors import (
     AbilityMissing,
     NoValidAllocation,
@@ -29,10 +31,12 @@ from bursar.provisioning.errors import (
     QuotaUsedUp,
     ResourceStepNotOpen,
 )
-from bursar.provisioning.models import Order, OrderDecision, Resource, ResourceFact, Side, UsageMark
+from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, ResourceFact, Side, UsageMark
 from bursar.provisioning.services import usage
+from bursar.structure.roles import Role
 from tests.factories.provisioning import World, approve_all, make_resource, make_world, place_order, run_jobs
 from tests.factories.puppet import Puppet, use_puppet
+from tests.factories.structure import make_membership, make_person, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -488,3 +492,41 @@ def test_approve__for_the_wrong_side__is_refused(world: World) -> None:
     with pytest.raises(OrderStepNotOpen):
         services.approve_order(order_id=order.pk, side=Side.PROVIDER, by=world.manager, at=world.at)
     assert not OrderDecision.objects.exists()
+
+
+# ------------------------------------------------------------------------------------------------ what wakes it
+def test_read_events__a_member_joins__the_backend_is_told_of_the_new_list(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    tasks.read_events(timestamp=0)
+    person = make_person()
+    make_membership(person=person, role=Role.PROJECT_MEMBER, scope=world.project)
+    LocalAccount.objects.create(backend=world.backend, person=person, username="newcomer", set_at=world.at)
+    with stated_time(now_later()):
+        tasks.read_events(timestamp=0)
+        assert "sync_resource" in run_jobs()
+    assert fresh(resource).members == ["newcomer"]
+
+
+def test_read_events__a_source_is_used_up_elsewhere__the_share_here_is_lowered(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    assert told(puppet, resource) == 360_000
+    university = make_workspace(world.university)
+    post_reports(
+        reports=[
+            Report("elsewhere", world.cpu.pk, university.pk, 360_000, world.at - timedelta(hours=1), world.at),
+        ],
+        by=None,
+        at=world.at,
+    )
+    with stated_time(now_later()):
+        tasks.read_events(timestamp=0)
+        run_jobs()
+    assert puppet.quotas[resource.pk][0].locked
+    assert told(puppet, resource) == 0
+    with stated_time(world.at):
+        assert selectors.locked_among([fresh(resource)], at=world.at) == {resource.pk: [world.cpu]}
+
+
+def now_later() -> datetime:
+    """After the moment at which the rows of this test were recorded, whatever time was stated."""
+    return datetime.now(UTC) + timedelta(seconds=10)

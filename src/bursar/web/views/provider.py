@@ -52,6 +52,7 @@ TABS = (
     ("provider_offering_form", gettext_lazy("Order form"), "clipboard-list"),
     ("provider_offering_visibility", gettext_lazy("Visibility"), "eye"),
     ("provider_offering_access", gettext_lazy("Access"), "key"),
+    ("offering_approval", gettext_lazy("Approval"), "users"),
 )
 
 # Where each requirement of the checklist is met.
