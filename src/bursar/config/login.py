@@ -93,13 +93,15 @@ def settings(*, base_url: str, testing: bool = False) -> dict[str, Any]:
         "SOCIALACCOUNT_QUERY_EMAIL": True,
         "SOCIALACCOUNT_EMAIL_AUTHENTICATION": False,
         "SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT": True,
-        # "open": anybody may register; "invited": only who comes from an invitation; "closed": nobody by themselves
-        "BURSAR_SIGNUP": _one_of("BURSAR_SIGNUP", "open", {"open", "invited", "closed"}),
     }
 
 
-def _one_of(name: str, usual: str, possible: set[str]) -> str:
-    value = env.read(name, usual)
-    if value not in possible:
-        raise ValueError(f"{name} must be one of {', '.join(sorted(possible))}")
+def signup() -> str:
+    """Who may register: "open" (anybody), "invited" (who comes from an invitation's link), "closed" (nobody).
+
+    raises   ValueError for anything else
+    """
+    value = env.read("BURSAR_SIGNUP", "open")
+    if value not in {"open", "invited", "closed"}:
+        raise ValueError("BURSAR_SIGNUP must be open, invited or closed")
     return value

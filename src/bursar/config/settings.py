@@ -156,10 +156,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-BURSAR_SIGNUP: str
 SOCIALACCOUNT_PROVIDERS: dict[str, Any]
 globals().update(login.settings(base_url=BASE_URL, testing=TESTING))  # allauth's, and the identity providers
-BURSAR_SIGNUP = login.signup()
+BURSAR_SIGNUP: str = login.signup()
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 # ------------------------------------------------------------------------------------------------ mail

@@ -13,7 +13,7 @@ class InvitationState(StrEnum):
     REVOKED = "revoked"
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         return str(_TITLES[self])
 
 
@@ -33,7 +33,7 @@ class ProjectState(StrEnum):
     ARCHIVED = "archived"
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         return str(_PROJECT_TITLES[self])
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from django.db.models import Q, QuerySet
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from bursar.kernel.errors import DomainError, Kind
@@ -39,7 +40,7 @@ class Role(StrEnum):
     PROJECT_MEMBER = "project_member"
 
     @property
-    def title(self) -> str:
+    def title(self) -> Promise:  # type: ignore[override]
         return ROLE_TITLES[self]
 
 
@@ -216,7 +217,7 @@ class TokenScope(StrEnum):
     USAGE = "usage"
 
     @property
-    def title(self) -> str:
+    def title(self) -> Promise:  # type: ignore[override]
         return SCOPE_TITLES[self]
 
 

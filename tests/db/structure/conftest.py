@@ -1,13 +1,12 @@
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 
 
 @pytest.fixture
-def at_once(transactional_db: None) -> Iterator[Callable[..., list[Any]]]:
+def at_once(transactional_db: None) -> Callable[..., list[Any]]:
     """`at_once(first, second)`: run both in threads that begin together; what each returned or raised."""
 
     def run(*actions: Callable[[], Any]) -> list[Any]:
@@ -32,7 +31,4 @@ def at_once(transactional_db: None) -> Iterator[Callable[..., list[Any]]]:
             thread.join(timeout=30)
         return outcomes
 
-    yield run
-    # Jobs are not in Django's keeping: emptying the tables after the test leaves them.
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+    return run

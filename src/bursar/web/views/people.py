@@ -5,9 +5,9 @@ import logging
 import requests
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount import app_settings as socialaccount_settings
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.openid_connect import views as openid
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -271,7 +271,7 @@ def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
 
 
 def _provider_name(provider_id: str) -> str:
-    apps = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+    apps = socialaccount_settings.PROVIDERS["openid_connect"]["APPS"]
     return next((str(app["name"]) for app in apps if app["provider_id"] == provider_id), provider_id)
 
 
