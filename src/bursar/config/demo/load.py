@@ -28,6 +28,7 @@ from bursar.plugins.manual.plugin import confirm
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order, Resource, Side
+from bursar.provisioning.quota import scope_of_usage
 from bursar.provisioning.services import orders, outcome
 from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project, Workspace
@@ -47,6 +48,7 @@ class Metered:
     """A resource whose history is told: `total` ticks between two instants, in the rhythm of its project."""
 
     resource_id: int
+    scope: str
     category: ProductCategory
     workspace_id: int
     people: Sequence[Person]
@@ -713,6 +715,7 @@ def _meter(made: World, project: str, resource: Resource, category: str, *, sinc
     data = next(p for p in world.PROJECTS if p.key == project)
     quota = next(units for p, c, units, *_ in SHARES if (p, c) == (project, category))
     people = [made.people[data.pi]] + [made.people[m.key] for m in world.members_of(data, world.people())]
+    component = resource.offering.components.get(category=made.categories[category])
     start = since.replace(hour=0) + timedelta(days=1)
     end = made.today if data.ended_days_ago is None else made.ago(data.ended_days_ago + 1)
     if category == "sky-vm":  # a machine counts all the time: cores x seconds
@@ -724,6 +727,7 @@ def _meter(made: World, project: str, resource: Resource, category: str, *, sinc
             _reports(
                 Metered(
                     resource_id=resource.pk,
+                    scope=scope_of_usage(resource.pk, component.key),
                     category=made.categories[category],
                     workspace_id=resource.workspace_id,
                     people=people[:4],
@@ -771,6 +775,7 @@ def _reports(metered: Metered) -> Iterable[Report]:
                     amount_ticks=ticks,
                     period_start=start,
                     period_end=start + timedelta(days=1),
+                    scope=metered.scope,
                     resource_id=metered.resource_id,
                     person_id=metered.people[person].pk,
                     user=metered.people[person].email.split("@")[0],

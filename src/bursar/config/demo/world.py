@@ -257,7 +257,7 @@ def members_of(project: ProjectData, everybody: Sequence[PersonData], seed: int 
     near = [p for p in everybody if p.organization == project.organization and p.key not in pis and p.key not in cards]
     chosen = rng.sample(near, min(len(near), rng.randint(1, 6)))
     if project.key == "ice":
-        chosen.append(CARDS[0])
+        chosen.insert(0, CARDS[0])
     return chosen
 
 
