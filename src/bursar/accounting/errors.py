@@ -38,7 +38,7 @@ class QuantityOutOfRange(DomainError):
 @dataclass(eq=False)
 class MoreTakenBackThanUsed(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
-    code: ClassVar[str] = "negative_usage"
+    code: ClassVar[str] = "more_taken_back_than_used"
     message: ClassVar[str] = N_("More would be taken back than was ever used.")
     wallet_ids: tuple[int, ...]
 

@@ -63,7 +63,7 @@ class EndNotAfterStart(LedgerRefusal):
 @dataclass(eq=False)
 class EndInThePast(LedgerRefusal):
     kind: ClassVar[Kind] = Kind.INVALID
-    code: ClassVar[str] = "end_in_the_past"
+    code: ClassVar[str] = "allocation_end_in_the_past"
     message: ClassVar[str] = N_("The end lies in the past. To end an allocation now, revoke it.")
     field: str = "end"
 

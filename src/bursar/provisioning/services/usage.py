@@ -77,7 +77,7 @@ def pull(offering_id: int) -> bool:
             logger.exception("a plugin broke while measuring")
             _note_failure(mark, f"The plugin broke: {type(error).__name__}. The server's log says where.", at=at)
             return False
-        post(mark, resources, batch, at=now())
+        post(mark=mark, resources=resources, batch=batch, at=now())
         return True
 
 
@@ -88,7 +88,7 @@ def _note_failure(mark: UsageMark, error: str, *, at: datetime) -> None:
 
 
 @transaction.atomic
-def post(mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, *, at: datetime) -> None:
+def post(*, mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, at: datetime) -> None:
     """Post what a backend told, and move its mark, in one transaction."""
     reports, problems = reports_from(batch.records, resources, backend_id=mark.backend_id, at=at)
     again = False

@@ -19,6 +19,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from bursar.kernel.clock import now
 from bursar.kernel.money import Money
 from bursar.kernel.quantity import Unit
 from bursar.web.markdown import to_html
@@ -112,7 +113,7 @@ def when(context: Context, moment: datetime | date | None, style: str = "time") 
     local = timezone.localtime(moment)
     if style == "relative":
         request = context.get("request")
-        at = getattr(request, "at", None) or timezone.now()
+        at = getattr(request, "at", None) or now()
         if abs((moment - at).total_seconds()) < 60:
             shown = _("just now")
         elif moment > at:
