@@ -50,7 +50,7 @@ class World:
 
     @property
     def plan_id(self) -> int:
-        return self.offering.plans.get().pk
+        return self.offering.plans.order_by("pk")[0].pk
 
 
 def make_world(
