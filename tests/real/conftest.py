@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.slurm.cluster import Cluster, missing
+from tests.real.slurm.cluster import Cluster, People, missing
 
 PEOPLE = ("alice", "bob", "carol")
 
@@ -18,17 +18,16 @@ def slurm() -> Iterator[Cluster]:
         pytest.skip(f"not run here: {why}")
     # Not pytest's own temporary folder: that one is closed to the users SLURM's parts run as.
     folder = Path(tempfile.mkdtemp(prefix="bursar-slurm-", dir="/tmp"))
-    cluster = Cluster(folder)
+    cluster, people = Cluster(folder), People()
     try:
         try:
             cluster.start()
         except PermissionError as fault:
             pytest.skip(f"not run here: SLURM's nodes cannot be made ({fault})")
-        for person in PEOPLE:
-            cluster.add_person(person)
+        people.add(*PEOPLE)
         yield cluster
     finally:
         cluster.stop()
-        cluster.remove_people()
+        people.leave()
         if folder.exists():
             folder.rmdir()

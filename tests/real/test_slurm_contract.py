@@ -30,6 +30,7 @@ class TestSlurm(
         def use(resource: DesiredResource, username: str) -> None:
             job = slurm.submit(username, resource.backend_id, "sleep 1", "--cpus-per-task=3")
             slurm.await_state(job, "COMPLETED")
+            slurm.await_accounted(job)
 
         def begin_use(resource: DesiredResource, username: str) -> None:
             job = slurm.submit(username, resource.backend_id, "sleep 600", "--cpus-per-task=2", minutes=20)

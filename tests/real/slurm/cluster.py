@@ -6,6 +6,7 @@ of its own, so that two can run side by side. Its nodes pretend to have as many 
 By hand: `python tests/real/slurm/cluster.py up /tmp/my-slurm`, later `... down /tmp/my-slurm`.
 """
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -65,7 +66,6 @@ class Cluster:
     memory_mib: int = 64000
     gpus: int = 4
     overrides: dict[str, str] = field(default_factory=dict)
-    made_users: list[str] = field(default_factory=list)
     database: subprocess.Popen[bytes] | None = None
 
     @property
@@ -296,7 +296,7 @@ class Cluster:
 
         self._await("slurmd", idle)
 
-    def _await(self, what: str, ready: Callable[[], bool], seconds: float = 60) -> None:
+    def _await(self, what: str, ready: Callable[[], bool], seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > deadline:
@@ -325,18 +325,6 @@ class Cluster:
         except (RuntimeError, subprocess.TimeoutExpired):
             return False
         return True
-
-    def add_person(self, name: str) -> None:
-        """A local user to submit jobs as; one made here is taken away again."""
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            self.run("useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name)
-            self.made_users.append(name)
-
-    def remove_people(self) -> None:
-        while self.made_users:
-            self.run("userdel", self.made_users.pop(), check=False)
 
     def submit(self, user: str, account: str, command: str, *options: str, minutes: int = 2) -> str:
         """Submit a job as a user; its number."""
@@ -396,6 +384,42 @@ class Cluster:
             item.partition("=")[0]: int(item.partition("(")[2].rstrip(")")) for item in facts["GrpTRESMins"].split(",")
         }
         return int(float(facts["UsageRaw/Norm/Efctv"].partition("/")[0])), minutes
+
+
+class People:
+    """Local users to submit jobs as. Those made here are taken away by the last of the sessions that run side by side."""
+
+    _folder = Path("/tmp/bursar-test-people")
+
+    def __init__(self) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._made = self._folder / "made"
+        self._using = (self._folder / "using").open("w")
+        fcntl.flock(self._using, fcntl.LOCK_SH)
+
+    def add(self, *names: str) -> None:
+        with (self._folder / "making").open("w") as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
+            for name in names:
+                try:
+                    pwd.getpwnam(name)
+                except KeyError:
+                    with self._made.open("a") as made:
+                        made.write(f"{name}\n")
+                    command = ["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
+                    subprocess.run(command, check=True, env={"PATH": _PATH}, capture_output=True)
+
+    def leave(self) -> None:
+        try:
+            fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody else still needs them
+        else:
+            for name in set(self._made.read_text().split()) if self._made.exists() else ():
+                subprocess.run(["userdel", name], check=False, env={"PATH": _PATH}, capture_output=True)
+            self._made.unlink(missing_ok=True)
+        finally:
+            self._using.close()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -399,6 +399,18 @@ class JobRun:
         return max(0, self.elapsed - (self.counted_from - self.start))
 
 
+# Within this slurmdbd learns the rest of a job that ended before it had been told all of its beginning.
+COMPLETION_SECONDS = 60
+
+
+def told_whole(runs: Iterable[JobRun], now: int) -> list[JobRun]:
+    """The runs without those that ended moments ago and of which accounting does not know partition and QOS yet.
+
+    Told now, and again when all is known, one run would make two records; the amounts are right from the first moment.
+    """
+    return [run for run in runs if run.partition or run.end is None or run.end < now - COMPLETION_SECONDS]
+
+
 JOB_FIELDS = (
     "JobIDRaw", "JobID", "Cluster", "Account", "User", "Partition", "QOS", "Submit", "Start", "End", "ElapsedRaw", "Suspended",
     "TimelimitRaw", "AllocTRES",

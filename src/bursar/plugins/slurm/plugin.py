@@ -238,12 +238,15 @@ class SlurmPlugin(Plugin):
         if self.settings.dry_run:
             client.write("scancel", f"--account={account}")
         else:
-            runs = client.job_runs([account], int(time.time()) - _DAY_SECONDS)
+            now = int(time.time())
+            runs = client.job_runs([account], now - _DAY_SECONDS)
             jobs, more = self._controllers_jobs(client, [account], runs)
             if not all(job.ended for job in jobs):
                 client.write("scancel", f"--account={account}")
                 return Busy(RETRY_SECONDS, f"Jobs of {account} are being ended.", state=resource.state)
-            if not self._queue_empty(client) or not mapping.all_accounted(jobs, [*runs, *more]):
+            if not self._queue_empty(client) or not mapping.all_accounted(
+                jobs, mapping.told_whole([*runs, *more], now)
+            ):
                 message = f"The last jobs of {account} have not reached the accounting database yet."
                 return Busy(RETRY_SECONDS, message, state=resource.state)
         for user in own.users:
@@ -444,7 +447,8 @@ class SlurmPlugin(Plugin):
             live, more = self._controllers_jobs(client, accounts, runs)
         except (SlurmRefused, SlurmBusy, NothingDone) as fault:
             raise BackendUnreachable(f"usage cannot be read: {fault}") from fault
-        records = mapping.usage_records([*runs, *more], live, accounts, self.settings.components)
+        whole = mapping.told_whole([*runs, *more], began)
+        records = mapping.usage_records(whole, live, accounts, self.settings.components)
         since = max(before.since, began - self.settings.overlap_minutes * 60) if complete else before.since
         return UsageBatch(records, str(Mark(since, frozenset(accounts.values()))))
 

@@ -108,7 +108,7 @@ class SlurmSettings(BackendSettings):
         Field(
             title=N_("Overlap, minutes"),
             description=N_("How far before the last mark usage is read again; also how far clocks may differ."),
-            ge=1,
+            ge=5,
             le=10080,
         ),
     ] = 15

@@ -199,6 +199,13 @@ def test_usage_records__running_in_accounting_only__is_not_told() -> None:
     assert "3_1" in jobs_told([LiveJob("6", 1795289069, None, "RUNNING")])
 
 
+def test_told_whole__accounting_knows_half_of_a_run__waits_a_minute_at_most() -> None:
+    half, whole = replace(runs()[0], partition=""), runs()[1]
+    assert half.end is not None
+    assert mapping.told_whole([half, whole], half.end + 60) == [whole]
+    assert mapping.told_whole([half, whole], half.end + 61) == [half, whole]
+
+
 def test_usage_records__account_of_nobody__is_left_out() -> None:
     assert mapping.usage_records(runs(), NOBODY, {"other": 3}, {"cpu": "cpu"}) == []
 
