@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
@@ -288,7 +289,8 @@ def providers_of(offerings: QuerySet[Offering]) -> QuerySet[ServiceProvider]:
 class Card:
     """An offering as a card in the shop.
 
-    price_from   the least price of any component in an open plan, above zero; None = free
+    price_from   of the first component that costs something, the least price in an open plan, with its plan and component;
+                 None = free
     """
 
     offering: Offering
@@ -306,14 +308,14 @@ def cards(offerings: Sequence[Offering], at: datetime) -> list[Card]:
         found = types.setdefault(component.offering_id, [])
         if component.category.product_type not in found:
             found.append(component.category.product_type)
-    plans = dict(Plan.objects.filter(offering_id__in=ids, archived_at=None).values_list("pk", "offering_id"))
+    plans = {plan.pk: plan for plan in Plan.objects.filter(offering_id__in=ids, archived_at=None)}
     least: dict[int, PlanComponent] = {}
     rows = prices_in_force(list(plans), at)
     components = {c.pk: c for c in Component.objects.filter(pk__in={component for _plan, component in rows})}
     for (plan_id, component_id), price in rows.items():
-        price.component = components[component_id]
-        offering_id = plans[plan_id]
-        if price.price > 0 and (offering_id not in least or price.price < least[offering_id].price):
+        price.component, price.plan = components[component_id], plans[plan_id]
+        offering_id = price.plan.offering_id
+        if price.price > 0 and (offering_id not in least or _rank(price) < _rank(least[offering_id])):
             least[offering_id] = price
     return [
         Card(
@@ -324,6 +326,10 @@ def cards(offerings: Sequence[Offering], at: datetime) -> list[Card]:
         )
         for offering in offerings
     ]
+
+
+def _rank(price: PlanComponent) -> tuple[int, int, Decimal]:
+    return price.component.position, price.component_id, price.price
 
 
 # ------------------------------------------------------------------------------------------------ a provider's own

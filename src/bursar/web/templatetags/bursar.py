@@ -16,8 +16,8 @@ from django.utils import formats, timezone
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from bursar.kernel.clock import now
 from bursar.kernel.money import Money
@@ -46,6 +46,23 @@ def unit_of(thing: Any) -> Unit:
     return thing if isinstance(thing, Unit) else thing.unit
 
 
+def singular(unit: str) -> str:
+    """One of a unit that providers name in the plural, as English has it: core-hours -> core-hour, GB -> GB.
+
+    In other languages, and for words that follow no rule, the unit is shown as it was named.
+    """
+    if not (get_language() or "en").startswith("en") or len(unit) < 4 or not unit[-2].islower():
+        return unit
+    for ending, one in (("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ies", "y")):
+        if unit.endswith(ending):
+            return unit.removesuffix(ending) + one
+    return unit if unit.endswith(("ss", "us", "is")) else unit.removesuffix("s")
+
+
+def _unit_with(shown: str, name: str) -> str:
+    return singular(name) if shown == "1" else name
+
+
 @register.simple_tag
 def quantity(ticks: int | None, category: Any, digits: int | None = None) -> str:
     """`{% quantity ticks category %}`: the exact amount with its unit; `digits=1` rounds what is shown, the title stays
@@ -56,13 +73,14 @@ def quantity(ticks: int | None, category: Any, digits: int | None = None) -> str
     exact = grouped(unit.text(ticks))
     shown = exact if digits is None else grouped(unit.text(ticks, digits))
     if shown == exact:
-        return format_html('<span class="num">{}&nbsp;<span class="unit">{}</span></span>', shown, unit.name)
+        name = _unit_with(shown, unit.name)
+        return format_html('<span class="num">{}&nbsp;<span class="unit">{}</span></span>', shown, name)
     return format_html(
         '<span class="num" title="{} {}">{}&nbsp;<span class="unit">{}</span></span>',
         exact,
         unit.name,
         shown,
-        unit.name,
+        _unit_with(shown, unit.name),
     )
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from bursar.catalogue.models import Component, Plan
 from bursar.kernel.money import minor_digits
-from bursar.web.templatetags.bursar import grouped
+from bursar.web.templatetags.bursar import grouped, singular
 
 register = template.Library()
 
@@ -28,7 +28,7 @@ def price(value: Decimal | None, currency: str = "") -> str:
 @register.simple_tag
 def price_basis(component: Component, plan: Plan) -> str:
     """`{% price_basis component plan %}`: what one price buys: "per core-hour", "per GB and month"."""
-    unit = component.unit_name
+    unit = singular(component.unit_name)
     match component.billing:
         case Component.Billing.FIXED:
             if plan.unit == Plan.Unit.QUANTITY:
@@ -49,7 +49,13 @@ def price_basis(component: Component, plan: Plan) -> str:
         case Component.Billing.ON_SWITCH:
             return _("at each change to this plan")
         case _other:
-            return _("per {unit} used").format(unit=unit)
+            return _("per {unit}").format(unit=unit)
+
+
+@register.filter
+def one_of(unit: str) -> str:
+    """`{{ component.unit_name|one_of }}`: core-hours -> core-hour."""
+    return singular(unit)
 
 
 @register.simple_tag
