@@ -32,3 +32,38 @@ def at_once(transactional_db: None) -> Callable[..., list[Any]]:
         return outcomes
 
     return run
+
+
+class InThread:
+    """Something that runs beside the test."""
+
+    def __init__(self, action: Callable[[], Any]) -> None:
+        self._action = action
+        self._outcome: Any = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        from django.db import connections
+
+        try:
+            self._outcome = self._action()
+        except Exception as refused:
+            self._outcome = refused
+        finally:
+            connections.close_all()
+
+    def waits(self) -> bool:
+        """Whether it is still held up after a second."""
+        self._thread.join(timeout=1)
+        return self._thread.is_alive()
+
+    def outcome(self) -> Any:
+        self._thread.join(timeout=30)
+        return self._outcome
+
+
+@pytest.fixture
+def in_thread(transactional_db: None) -> type[InThread]:
+    """`in_thread(action)`: start it in a thread with a connection of its own."""
+    return InThread

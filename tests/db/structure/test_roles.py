@@ -12,9 +12,12 @@ from bursar.structure.roles import (
     PLATFORM_ROLES,
     PROJECT_ROLES,
     ROLE_TABLE,
+    SCOPE_TABLE,
     NotAllowed,
     Permission,
     Role,
+    TokenLimits,
+    TokenScope,
     may,
     organizations_where,
     permissions_in,
@@ -169,3 +172,32 @@ def test_roles_to_give__by_role__as_agreed(role, in_here, in_middle, on_platform
         assert roles_to_give(person, world["below"], at) == in_middle
         assert roles_to_give(person, world["beside"], at) == set()
         assert roles_to_give(person, world["top"], at) == set()
+
+
+@pytest.mark.parametrize("scope", TokenScope)
+def test_may__with_a_token__is_what_role_and_scope_both_allow(scope: TokenScope, world, at) -> None:
+    person = holder(Role.ORGANIZATION_OWNER, world)
+    can = permissions_in(person, world["middle"], at)
+    person.limits = TokenLimits(frozenset({scope}))
+    both = can & SCOPE_TABLE[scope]
+    assert {p for p in Permission if may(person, p, world["middle"], at)} == both
+    assert permissions_in(person, world["middle"], at) == both
+    for permission in Permission:
+        assert projects_where(person, permission, at).filter(pk=world["middle"].pk).exists() is (permission in both)
+        assert organizations_where(person, permission, at).exists() is (permission in both)
+    giving = {Role.PROJECT_MEMBER, Role.PROJECT_MANAGER, Role.PRINCIPAL_INVESTIGATOR}
+    assert roles_to_give(person, world["middle"], at) == (giving if scope == TokenScope.STRUCTURE else set())
+
+
+def test_may__with_a_token_for_one_organization__stays_in_it(world, at) -> None:
+    person = holder(Role.PLATFORM_OPERATOR, world)
+    make_membership(person=person, role=Role.ORGANIZATION_OWNER, scope=world["here"])
+    person.limits = TokenLimits(frozenset(TokenScope), organization_id=world["here"].pk)
+    assert permissions_in(person, world["below"], at) == ROLE_TABLE[Role.ORGANIZATION_OWNER]
+    for name in ("there", "foreign"):
+        assert permissions_in(person, world[name], at) == frozenset()
+    assert permissions_in(person, None, at) == frozenset()
+    assert not may(person, Permission.PLACE_ORDER, make_workspace(person), at)
+    assert list(organizations_where(person, Permission.VIEW_ORGANIZATION, at)) == [world["here"]]
+    kinds = {row.kind for row in workspaces_where(person, Permission.PLACE_ORDER, at)}
+    assert kinds == {"organization", "project"}
