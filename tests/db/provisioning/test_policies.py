@@ -99,7 +99,9 @@ def test_policy__the_wallet_covers_less_than_the_estimate__somebody_is_asked(at:
 
 def test_policy__of_the_project__comes_before_that_of_the_university(world: World) -> None:
     lines(world, allow("always"))
-    services.set_policies(side=Side.CONSUMER, scope=world.project, lines=[ASK], by=world.pi, at=world.at)
+    with pytest.raises(NotAllowed):  # who leads a project must not free themselves from the university's lines
+        services.set_policies(side=Side.CONSUMER, scope=world.project, lines=[ASK], by=world.pi, at=world.at)
+    services.set_policies(side=Side.CONSUMER, scope=world.project, lines=[ASK], by=world.owner, at=world.at)
     assert place_order(world).state == "pending_consumer"
 
 

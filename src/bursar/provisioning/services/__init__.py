@@ -25,6 +25,7 @@ from bursar.provisioning.services.resources import (
     pause_resource,
     refuse_work,
     rename_resource,
+    require_either_side,
     resume_resource,
     set_end,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "remove_local_account",
     "rename_resource",
     "report_usage",
+    "require_either_side",
     "resume_resource",
     "retry_order",
     "set_end",

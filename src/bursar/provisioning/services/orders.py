@@ -661,6 +661,9 @@ def comment_order(*, order_id: int, text: str, by: Person, at: datetime) -> Orde
     order = lock_order(order_id)
     if not may(by, Permission.HANDLE_ORDERS, order.offering.provider.organization, at):
         require(by, Permission.VIEW_PROJECT, order.workspace, at)
+    writing = (Permission.PLACE_ORDER, Permission.HANDLE_ORDERS)
+    if by.limits is not None and not any(by.limits.allow(permission) for permission in writing):
+        require(by, Permission.PLACE_ORDER, order.workspace, at)  # seeing is enough for people, not for tokens
     if not text.strip():
         raise CommentNeeded
     comment = OrderComment.objects.create(order=order, by=by, at=at, text=text.strip()[:5000])

@@ -51,7 +51,8 @@ def _require(by: Person | None, side: Side, scope: Scope, at: datetime) -> None:
     if isinstance(scope, Offering) and side == Side.PROVIDER:
         require(by, Permission.MANAGE_OFFERINGS, scope.provider.organization, at)
     elif isinstance(scope, Project) and side == Side.CONSUMER:
-        require(by, Permission.EDIT_PROJECT, scope, at)
+        # A project's lines come before its organization's: who leads the project must not free themselves from those.
+        require(by, Permission.EDIT_ORGANIZATION, scope.organization, at)
     elif isinstance(scope, Organization):
         permission = Permission.EDIT_ORGANIZATION if side == Side.CONSUMER else Permission.EDIT_PROVIDER
         require(by, permission, scope, at)

@@ -41,7 +41,7 @@ from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
 
-def _require_either_side(resource: Resource, permission: Permission, by: Person | None, at: datetime) -> None:
+def require_either_side(resource: Resource, permission: Permission, by: Person | None, at: datetime) -> None:
     """The provider's people, or those of the customer's side with the permission.
 
     raises   NotAllowed
@@ -59,7 +59,7 @@ def _require_ability(resource: Resource, protocol: type, ability: str) -> None:
 
 def _set_paused(resource_id: int, *, paused: bool, by: Person | None, at: datetime) -> Resource:
     resource = lock_resource(resource_id)
-    _require_either_side(resource, Permission.PLACE_ORDER, by, at)
+    require_either_side(resource, Permission.PLACE_ORDER, by, at)
     action = "pause" if paused else "resume"
     _require_ability(resource, Pauses, action)
     wanted = ResourceState.OK if paused else ResourceState.PAUSED
@@ -102,7 +102,7 @@ def set_end(*, resource_id: int, end: datetime | None, by: Person | None, at: da
     raises   ResourceNotFound; NotAllowed; EndInThePast, EndAfterProject; ResourceStepNotOpen
     """
     resource = lock_resource(resource_id)
-    _require_either_side(resource, Permission.APPROVE_ORDER, by, at)
+    require_either_side(resource, Permission.APPROVE_ORDER, by, at)
     if resource.desired_gone:
         raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="end")
     check_end(resource.workspace, end, start=None, at=at)
@@ -140,7 +140,7 @@ def ask_again(*, resource_id: int, by: Person | None, at: datetime) -> Resource:
     raises   ResourceNotFound; NotAllowed; ResourceStepNotOpen
     """
     resource = lock_resource(resource_id)
-    _require_either_side(resource, Permission.PLACE_ORDER, by, at)
+    require_either_side(resource, Permission.PLACE_ORDER, by, at)
     if resource.state == ResourceState.FAILED:
         raise_if_open_order(resource)
         if resource.desired_gone:

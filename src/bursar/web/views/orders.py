@@ -23,7 +23,7 @@ from bursar.provisioning.lifecycle import OPEN_ORDER_STATES, ORDER_STATE_TITLES
 from bursar.provisioning.models import ApprovalPolicy, Order, Resource, Side
 from bursar.provisioning.services.policies import Line, provider_approval_of
 from bursar.structure.models import Organization, Person, Project, Workspace
-from bursar.structure.roles import Permission, may
+from bursar.structure.roles import Permission, may, require
 from bursar.structure.selectors import organization_seen, project_seen
 from bursar.web import navigation
 from bursar.web.forms import refusals_in
@@ -239,7 +239,10 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
     components = {c.key: c for c in details.order.offering.components.select_related("category")}
     limits = [(components[k], v) for k, v in details.order.limits.items() if k in components]
     titles = {f.name: f for f in form_fields(details.order.offering.order_form)}
-    form = [(titles[name].title if name in titles else name, value) for name, value in details.order.form.items()]
+    form = [
+        (titles[name].title if name in titles else name, shown_value(value))
+        for name, value in details.order.form.items()
+    ]
     people = []
     if details.may_handle:
         people = [p for p in provider_people(details.order) if p != details.order.assignee]
@@ -254,6 +257,13 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
         "cancel_form": OptionalReasonForm(),
     }
     return page(request, "bursar/orders/order.html", context)
+
+
+def shown_value(value: Any) -> str:
+    """What was filled in, as people read it."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return str(value)
 
 
 def provider_people(order: Order) -> list[Person]:
@@ -357,6 +367,8 @@ def provider_orders(request: HttpRequest) -> HttpResponse:
 def offering_approval(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     offering = catalogue.offering_of_provider(viewer, pk, at)
+    if request.method == "POST":
+        require(viewer, Permission.MANAGE_OFFERINGS, offering.provider.organization, at)
     choice, organizations = provider_approval_of(offering)
     form = ProviderApprovalForm(
         request.POST or None, initial={"choice": choice or "", "organizations": [o.pk for o in organizations]}
@@ -391,6 +403,8 @@ def offering_approval(request: HttpRequest, pk: int) -> HttpResponse:
 def _policy_page(request: HttpRequest, scope: Organization | Project, template: str) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     permission = Permission.EDIT_PROJECT if isinstance(scope, Project) else Permission.EDIT_ORGANIZATION
+    if request.method == "POST":
+        require(viewer, permission, scope, at)
     may_edit = may(viewer, permission, scope, at)
     where = {"project": scope} if isinstance(scope, Project) else {"organization": scope}
     own = list(ApprovalPolicy.objects.filter(side=Side.CONSUMER, **where).prefetch_related("organizations"))

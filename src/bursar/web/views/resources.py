@@ -22,6 +22,7 @@ from bursar.provisioning.models import Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
+from bursar.structure.roles import Permission, require
 from bursar.structure.selectors import organization_seen, project_seen
 from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
@@ -33,7 +34,7 @@ from bursar.web.resources_forms import EndForm, NameForm, RefuseForm, TerminateF
 from bursar.web.structure_forms import after, last_day
 from bursar.web.tabs import card, scope_page
 from bursar.web.viewer import Viewer
-from bursar.web.views.orders import _preview, plan_cards
+from bursar.web.views.orders import _preview, plan_cards, shown_value
 
 
 def viewer_of(request: HttpRequest) -> Person:
@@ -130,7 +131,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "resource": row,
         "instructions": instructions_of(details, viewer),
         "charts": [(usage, chart_of(usage)) for usage in details.components if usage.days],
-        "form_values": [(titles.get(name, name), value) for name, value in row.form.items()],
+        "form_values": [(titles.get(name, name), shown_value(value)) for name, value in row.form.items()],
         "moving": row.state in {"creating", "changing", "terminating"},
         "can_pause": can(row.offering, Pauses),
         "keeps_members": can(row.offering, ManagesMembers),
@@ -150,7 +151,7 @@ def instructions_of(details: ResourceDetails, viewer: Person) -> str:
     known = {
         "resource_name": row.name,
         "resource_slug": row.slug or "",
-        "username": username,
+        "username": username or _("your local user name"),
         "backend_id": row.backend_id,
         **{label.lower().replace(" ", "_"): value for label, value in row.access.items()},
     }
@@ -182,8 +183,15 @@ def _seen(request: HttpRequest, pk: int) -> Resource:
     return selectors.resource_for(viewer_of(request), pk, at=at_of(request))
 
 
-def resource_change(request: HttpRequest, pk: int) -> HttpResponse:
+def _to_order_for(request: HttpRequest, pk: int) -> Resource:
+    """raises   ResourceNotFound; NotAllowed for whoever may not order anything there"""
     row = _seen(request, pk)
+    require(viewer_of(request), Permission.PLACE_ORDER, row.workspace, at_of(request))
+    return row
+
+
+def resource_change(request: HttpRequest, pk: int) -> HttpResponse:
+    row = _to_order_for(request, pk)
     parts = _change_parts(request, row)
     form = parts["form"]
     if request.method == "POST" and form.is_valid():
@@ -197,7 +205,7 @@ def resource_change(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def resource_draft(request: HttpRequest, pk: int) -> HttpResponse:
-    row = _seen(request, pk)
+    row = _to_order_for(request, pk)
     parts = _change_parts(request, row)
     parts["preview"] = _preview(request, parts, row)
     return page(request, "bursar/resources/_draft.html", parts)
@@ -220,7 +228,7 @@ def _change_parts(request: HttpRequest, row: Resource) -> dict[str, Any]:
 
 
 def resource_terminate(request: HttpRequest, pk: int) -> HttpResponse:
-    row = _seen(request, pk)
+    row = _to_order_for(request, pk)
     form = TerminateForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
@@ -234,6 +242,7 @@ def resource_terminate(request: HttpRequest, pk: int) -> HttpResponse:
 
 def resource_end(request: HttpRequest, pk: int) -> HttpResponse:
     row = _seen(request, pk)
+    services.require_either_side(row, Permission.APPROVE_ORDER, viewer_of(request), at_of(request))
     form = EndForm(request.POST or None, initial={"last_day": last_day(row.end)})
     if request.method == "POST" and form.is_valid():
         with refusals_in(form, {"end_in_the_past": "last_day", "end_after_project": "last_day"}):
@@ -284,7 +293,7 @@ def resource_ask_again(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def resource_act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
-    row = _seen(request, pk)
+    row = _to_order_for(request, pk)
     spec = next((spec for spec in actions_of(row, at=at_of(request)) if spec.key == action), None)
     if spec is None:
         raise Http404
@@ -304,6 +313,8 @@ def resource_act(request: HttpRequest, pk: int, action: str) -> HttpResponse:
 # ------------------------------------------------------------------------------------------------ work done by hand
 def resource_work(request: HttpRequest, pk: int) -> HttpResponse:
     row = _seen(request, pk)
+    provider = row.offering.provider.organization
+    require(viewer_of(request), Permission.HANDLE_ORDERS, provider, at_of(request))
     refusing = "refuse" in request.POST
     form = WorkForm(
         request.POST if request.method == "POST" and not refusing else None,
