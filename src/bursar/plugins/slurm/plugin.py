@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from bursar.kernel.clock import now
 from bursar.kernel.i18n import N_
 from bursar.plugins.contract import (
     BackendSettings,
@@ -238,14 +239,14 @@ class SlurmPlugin(Plugin):
         if self.settings.dry_run:
             client.write("scancel", f"--account={account}")
         else:
-            now = int(time.time())
-            runs = client.job_runs([account], now - _DAY_SECONDS)
+            asked_at = int(now().timestamp())
+            runs = client.job_runs([account], asked_at - _DAY_SECONDS)
             jobs, more = self._controllers_jobs(client, [account], runs)
             if not all(job.ended for job in jobs):
                 client.write("scancel", f"--account={account}")
                 return Busy(RETRY_SECONDS, f"Jobs of {account} are being ended.", state=resource.state)
             if not self._queue_empty(client) or not mapping.all_accounted(
-                jobs, mapping.told_whole([*runs, *more], now)
+                jobs, mapping.told_whole([*runs, *more], asked_at)
             ):
                 message = f"The last jobs of {account} have not reached the accounting database yet."
                 return Busy(RETRY_SECONDS, message, state=resource.state)
@@ -434,7 +435,7 @@ class SlurmPlugin(Plugin):
         """
         client = SlurmClient(self.settings)
         before = mapping.parse_mark(mark)
-        began = int(time.time())
+        began = int(now().timestamp())
         try:
             # Asked first: what the controller holds back now may have ended long before now.
             complete = self._queue_empty(client)
