@@ -357,7 +357,8 @@ def test() -> None:
         marks = ["-m", "not slurm"] if missing else []
         if missing:
             not_run.append(f"the tests on real SLURM: {missing}")
-        part("real parts", *marks, "tests/real")
+        # More processes than cores: these tests wait for a scheduler most of the time, and each process has its own.
+        part("real parts", *marks, "-n", "3", "--dist", "loadfile", "tests/real")
     skipped.unlink()
     print(f"\n== {time.monotonic() - begin:.0f} s in all", flush=True)
     for label, passed in results.items():
