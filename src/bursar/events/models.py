@@ -12,27 +12,19 @@ class Event(models.Model):
 
     at = models.DateTimeField(help_text="when it took effect")
     recorded_at = models.DateTimeField(db_default=Now(), editable=False)
-    kind = models.CharField(
-        max_length=80, help_text="noun.verb, such as order.approved"
-    )
-    actor_id = models.BigIntegerField(
-        null=True, help_text="the person; empty = the system"
-    )
+    kind = models.CharField(max_length=80, help_text="noun.verb, such as order.approved")
+    actor_id = models.BigIntegerField(null=True, help_text="the person; empty = the system")
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()
     organization_id = models.BigIntegerField(null=True)
     project_id = models.BigIntegerField(null=True)
-    provider_id = models.BigIntegerField(
-        null=True, help_text="the organization that is told as a provider"
-    )
+    provider_id = models.BigIntegerField(null=True, help_text="the organization that is told as a provider")
     facts = models.JSONField(default=dict)
 
     class Meta:
         db_table = "event"
         indexes = [
-            models.Index(
-                fields=["subject_type", "subject_id", "-id"], name="event_subject"
-            ),
+            models.Index(fields=["subject_type", "subject_id", "-id"], name="event_subject"),
             models.Index(fields=["organization_id", "-id"], name="event_organization"),
             models.Index(fields=["project_id", "-id"], name="event_project"),
             models.Index(fields=["provider_id", "id"], name="event_provider"),

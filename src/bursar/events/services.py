@@ -26,9 +26,7 @@ def record(happening: Happening, *, by_id: int | None, at: datetime) -> Event:
     return record_all([happening], by_id=by_id, at=at)[0]
 
 
-def record_all(
-    happenings: Iterable[Happening], *, by_id: int | None, at: datetime
-) -> list[Event]:
+def record_all(happenings: Iterable[Happening], *, by_id: int | None, at: datetime) -> list[Event]:
     """Write many events with one statement per thousand, in the caller's transaction."""
     return Event.objects.bulk_create(
         [

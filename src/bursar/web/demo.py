@@ -98,7 +98,9 @@ def is_at_home(request: HttpRequest) -> bool:
     """
     if not settings.DEMO or getattr(settings, "SECURE_PROXY_SSL_HEADER", None):
         return False
-    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")):
+    if any(
+        name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+    ):
         return False
     host, _port = split_domain_port(request.headers.get("Host", ""))
     places = (request.META.get("REMOTE_ADDR", ""), request.META.get("SERVER_NAME", ""), host)

@@ -124,9 +124,7 @@ def test_token_limits__several_scopes__allow_what_any_does() -> None:
 
 def test_personal_workspace__owner__orders_and_approves_but_hands_nothing_on() -> None:
     assert (
-        frozenset(
-            {Permission.VIEW_PROJECT, Permission.PLACE_ORDER, Permission.APPROVE_ORDER, Permission.VIEW_USAGE}
-        )
+        frozenset({Permission.VIEW_PROJECT, Permission.PLACE_ORDER, Permission.APPROVE_ORDER, Permission.VIEW_USAGE})
         == PERSONAL_PERMISSIONS
     )
 

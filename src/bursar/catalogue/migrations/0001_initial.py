@@ -111,9 +111,7 @@ class Migration(migrations.Migration):
                 ("title", models.CharField(max_length=120, verbose_name="title")),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=2000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=2000, verbose_name="description"),
                 ),
                 (
                     "product_type",
@@ -160,9 +158,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "requires_allocation",
-                    models.BooleanField(
-                        default=True, verbose_name="requires an allocation"
-                    ),
+                    models.BooleanField(default=True, verbose_name="requires an allocation"),
                 ),
                 (
                     "allows_suballocation",
@@ -177,9 +173,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "grace_days",
-                    models.PositiveSmallIntegerField(
-                        default=7, verbose_name="days of grace after the end"
-                    ),
+                    models.PositiveSmallIntegerField(default=7, verbose_name="days of grace after the end"),
                 ),
                 (
                     "created_at",
@@ -212,9 +206,7 @@ class Migration(migrations.Migration):
                 ("slug", models.SlugField(max_length=60, verbose_name="short name")),
                 (
                     "summary",
-                    models.CharField(
-                        blank=True, max_length=300, verbose_name="summary"
-                    ),
+                    models.CharField(blank=True, max_length=300, verbose_name="summary"),
                 ),
                 (
                     "description",
@@ -381,21 +373,15 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "limit_min",
-                    models.BigIntegerField(
-                        blank=True, null=True, verbose_name="smallest limit"
-                    ),
+                    models.BigIntegerField(blank=True, null=True, verbose_name="smallest limit"),
                 ),
                 (
                     "limit_max",
-                    models.BigIntegerField(
-                        blank=True, null=True, verbose_name="greatest limit"
-                    ),
+                    models.BigIntegerField(blank=True, null=True, verbose_name="greatest limit"),
                 ),
                 (
                     "limit_default",
-                    models.BigIntegerField(
-                        blank=True, null=True, verbose_name="usual limit"
-                    ),
+                    models.BigIntegerField(blank=True, null=True, verbose_name="usual limit"),
                 ),
                 (
                     "ticks_per_unit",
@@ -415,16 +401,12 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "measured_unit",
-                    models.CharField(
-                        blank=True, max_length=40, verbose_name="measured in"
-                    ),
+                    models.CharField(blank=True, max_length=40, verbose_name="measured in"),
                 ),
                 ("position", models.PositiveSmallIntegerField(default=0)),
                 (
                     "free_while_paused",
-                    models.BooleanField(
-                        default=False, verbose_name="free while paused"
-                    ),
+                    models.BooleanField(default=False, verbose_name="free while paused"),
                 ),
                 (
                     "offering",
@@ -467,15 +449,11 @@ class Migration(migrations.Migration):
                 ("title", models.CharField(max_length=120, verbose_name="title")),
                 (
                     "slug",
-                    models.SlugField(
-                        max_length=60, unique=True, verbose_name="short name"
-                    ),
+                    models.SlugField(max_length=60, unique=True, verbose_name="short name"),
                 ),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=2000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=2000, verbose_name="description"),
                 ),
                 (
                     "icon",
@@ -488,9 +466,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "position",
-                    models.PositiveSmallIntegerField(
-                        default=0, verbose_name="position"
-                    ),
+                    models.PositiveSmallIntegerField(default=0, verbose_name="position"),
                 ),
                 (
                     "parent",
@@ -536,9 +512,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=120, verbose_name="name")),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=2000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=2000, verbose_name="description"),
                 ),
                 (
                     "unit",
@@ -557,9 +531,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "resources_max",
-                    models.PositiveIntegerField(
-                        blank=True, null=True, verbose_name="at most so many at once"
-                    ),
+                    models.PositiveIntegerField(blank=True, null=True, verbose_name="at most so many at once"),
                 ),
                 ("archived_at", models.DateTimeField(blank=True, null=True)),
                 ("position", models.PositiveSmallIntegerField(default=0)),
@@ -662,9 +634,7 @@ class Migration(migrations.Migration):
                 ("title", models.CharField(max_length=120, verbose_name="title")),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=2000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=2000, verbose_name="description"),
                 ),
                 (
                     "specs",
@@ -713,15 +683,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "description",
-                    models.TextField(
-                        blank=True, max_length=10000, verbose_name="description"
-                    ),
+                    models.TextField(blank=True, max_length=10000, verbose_name="description"),
                 ),
                 (
                     "contact_email",
-                    models.EmailField(
-                        blank=True, max_length=254, verbose_name="contact"
-                    ),
+                    models.EmailField(blank=True, max_length=254, verbose_name="contact"),
                 ),
                 ("authorized_at", models.DateTimeField()),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
@@ -807,9 +773,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="product",
-            constraint=models.UniqueConstraint(
-                fields=("category", "name"), name="product_name_once_per_category"
-            ),
+            constraint=models.UniqueConstraint(fields=("category", "name"), name="product_name_once_per_category"),
         ),
         migrations.AddConstraint(
             model_name="product",
@@ -820,25 +784,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="component",
-            constraint=models.UniqueConstraint(
-                fields=("offering", "key"), name="component_key_once_per_offering"
-            ),
+            constraint=models.UniqueConstraint(fields=("offering", "key"), name="component_key_once_per_offering"),
         ),
         migrations.AddConstraint(
             model_name="component",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("ticks_per_measured__gte", 1), ("ticks_per_unit__gte", 1)
-                ),
+                condition=models.Q(("ticks_per_measured__gte", 1), ("ticks_per_unit__gte", 1)),
                 name="component_has_whole_ticks",
             ),
         ),
         migrations.AddConstraint(
             model_name="component",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("limit_min__isnull", True), ("limit_min__gte", 0), _connector="OR"
-                ),
+                condition=models.Q(("limit_min__isnull", True), ("limit_min__gte", 0), _connector="OR"),
                 name="component_limit_not_negative",
             ),
         ),
@@ -856,9 +814,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="productcategory",
-            constraint=models.UniqueConstraint(
-                fields=("provider", "name"), name="category_name_once_per_provider"
-            ),
+            constraint=models.UniqueConstraint(fields=("provider", "name"), name="category_name_once_per_provider"),
         ),
         migrations.AddConstraint(
             model_name="productcategory",
@@ -876,23 +832,17 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="offering",
-            constraint=models.UniqueConstraint(
-                fields=("provider", "slug"), name="offering_slug_once_per_provider"
-            ),
+            constraint=models.UniqueConstraint(fields=("provider", "slug"), name="offering_slug_once_per_provider"),
         ),
         migrations.AddConstraint(
             model_name="offering",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state__in", ["draft", "active", "paused", "archived"])
-                ),
+                condition=models.Q(("state__in", ["draft", "active", "paused", "archived"])),
                 name="offering_state_is_known",
             ),
         ),
         migrations.AddConstraint(
             model_name="backend",
-            constraint=models.UniqueConstraint(
-                fields=("provider", "name"), name="backend_name_once_per_provider"
-            ),
+            constraint=models.UniqueConstraint(fields=("provider", "name"), name="backend_name_once_per_provider"),
         ),
     ]

@@ -5,29 +5,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Mail',
+            name="Mail",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text='of the job that asked; also in the Message-ID', max_length=64, unique=True)),
-                ('kind', models.CharField(max_length=60)),
-                ('to_email', models.EmailField(max_length=254)),
-                ('person_id', models.BigIntegerField(null=True)),
-                ('subject', models.CharField(blank=True, max_length=400)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('dropped_at', models.DateTimeField(help_text='it had become pointless before it could be sent', null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "key",
+                    models.CharField(
+                        help_text="of the job that asked; also in the Message-ID", max_length=64, unique=True
+                    ),
+                ),
+                ("kind", models.CharField(max_length=60)),
+                ("to_email", models.EmailField(max_length=254)),
+                ("person_id", models.BigIntegerField(null=True)),
+                ("subject", models.CharField(blank=True, max_length=400)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("sent_at", models.DateTimeField(null=True)),
+                (
+                    "dropped_at",
+                    models.DateTimeField(help_text="it had become pointless before it could be sent", null=True),
+                ),
             ],
             options={
-                'db_table': 'mail',
-                'indexes': [models.Index(fields=['-created_at'], name='mail_created')],
+                "db_table": "mail",
+                "indexes": [models.Index(fields=["-created_at"], name="mail_created")],
             },
         ),
     ]

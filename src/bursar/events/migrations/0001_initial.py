@@ -32,15 +32,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "kind",
-                    models.CharField(
-                        help_text="noun.verb, such as order.approved", max_length=80
-                    ),
+                    models.CharField(help_text="noun.verb, such as order.approved", max_length=80),
                 ),
                 (
                     "actor_id",
-                    models.BigIntegerField(
-                        help_text="the person; empty = the system", null=True
-                    ),
+                    models.BigIntegerField(help_text="the person; empty = the system", null=True),
                 ),
                 ("subject_type", models.CharField(max_length=40)),
                 ("subject_id", models.BigIntegerField()),
@@ -62,9 +58,7 @@ class Migration(migrations.Migration):
                         fields=["subject_type", "subject_id", "-id"],
                         name="event_subject",
                     ),
-                    models.Index(
-                        fields=["organization_id", "-id"], name="event_organization"
-                    ),
+                    models.Index(fields=["organization_id", "-id"], name="event_organization"),
                     models.Index(fields=["project_id", "-id"], name="event_project"),
                     models.Index(fields=["provider_id", "id"], name="event_provider"),
                     models.Index(fields=["actor_id", "-id"], name="event_actor"),
