@@ -1,6 +1,7 @@
 """A whole Bursar of its own: its folder, its database, its web server and its worker as processes, driven from outside."""
 
 import contextlib
+import email
 import json
 import os
 import secrets
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.policy import default as of_mails
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +78,10 @@ def await_true(what: str, ready: Callable[[], Any], seconds: float) -> float:
 
 @dataclass
 class Installation:
-    """`operator` is its first operator's address. Everything below one temporary folder."""
+    """`operator` is its first operator's address, `password` theirs. Everything below one temporary folder."""
 
     operator: str = "operator@example.org"
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bursar-story-", dir="/tmp")))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     clients: list[httpx.Client] = field(default_factory=list)
@@ -101,7 +104,7 @@ class Installation:
             self.port = probe.getsockname()[1]
         self.command(
             "init", "--email", self.operator, "--name", "The Operator", "--password-stdin",
-            "--base-url", self.url, stdin=secrets.token_urlsafe(16) + "\n",
+            "--base-url", self.url, stdin=self.password + "\n",
         )  # fmt: skip
         self.spawn("serve")
         self.spawn("worker")
@@ -145,6 +148,17 @@ class Installation:
             self.clients.append(client)
             known[name] = Somebody(person["id"], client)
         return known
+
+    def mails_to(self, address: str) -> list[str]:
+        """The texts of the mails that left for the address, in no order."""
+        found = []
+        for file in (self.home / "mail").glob("*"):
+            for one in file.read_bytes().split(b"-" * 79 + b"\n"):
+                mail = email.message_from_bytes(one, policy=of_mails)
+                body = mail.get_body(("plain",))
+                if body is not None and address in str(mail["To"]):
+                    found.append(str(body.get_content()))
+        return found
 
     def log(self, name: str) -> str:
         return (self.home / f"{name}.log").read_text(errors="replace")[-5000:]
