@@ -4,7 +4,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bursar.kernel import clock
 from bursar.structure import services
@@ -236,14 +238,15 @@ def test_token__last_use__is_written_once_a_minute(at) -> None:
     client = Client(headers={"Authorization": f"Bearer {made.token}"})
 
     def use(seconds: int):
-        with clock.stated_time(at + timedelta(seconds=seconds)):
+        with clock.stated_time(at + timedelta(seconds=seconds)), CaptureQueriesContext(connection) as captured:
             assert client.get("/api/v1/me").status_code == 200
         made.row.refresh_from_db()
-        return made.row.last_used_at
+        writes = [query for query in captured.captured_queries if query["sql"].startswith("UPDATE")]
+        return made.row.last_used_at, len(writes)
 
-    assert use(1) == at + timedelta(seconds=1)
-    assert use(60) == at + timedelta(seconds=1)
-    assert use(61) == at + timedelta(seconds=61)
+    assert use(1) == (at + timedelta(seconds=1), 1)
+    assert use(60) == (at + timedelta(seconds=1), 0)
+    assert use(61) == (at + timedelta(seconds=61), 1)
 
 
 def test_lists__of_many_rows__take_as_many_queries_as_of_few(at, django_assert_num_queries) -> None:
@@ -261,9 +264,6 @@ def test_lists__of_many_rows__take_as_many_queries_as_of_few(at, django_assert_n
     ]
 
     def count(address: str) -> int:
-        from django.db import connection
-        from django.test.utils import CaptureQueriesContext
-
         with CaptureQueriesContext(
             connection,
         ) as captured:
