@@ -16,6 +16,8 @@ from bursar.provisioning.models import Resource
 
 # Those that may draw: what is being made is told its share before it is ready.
 DRAWING_STATES = (*LIVE_RESOURCE_STATES, ResourceState.CREATING)
+# What a wish reserves, and not only what is counted as it is used.
+RESERVING = (Component.Billing.LIMIT, Component.Billing.FIXED)
 
 
 def is_metered(component: Component) -> bool:
@@ -25,7 +27,7 @@ def is_metered(component: Component) -> bool:
     """
     if component.category is None:
         return False
-    held_by_limit = component.billing in {Component.Billing.LIMIT, Component.Billing.FIXED}
+    held_by_limit = component.billing in RESERVING
     return component.category.is_over_time or not held_by_limit
 
 
@@ -79,6 +81,15 @@ def reported_ticks(resource: Resource, component: Component) -> int:
         Q(scope=scope) | Q(scope__startswith=f"{scope} "), resource_id=resource.pk, category_id=component.category_id
     ).aggregate(ticks=Sum("posted_ticks"))["ticks"]
     return int(posted or 0)
+
+
+def beyond_what_stands(resource: Resource, ticks: Mapping[int, int]) -> dict[int, int]:
+    """What a wish for these ticks by category would draw beyond what the resource has drawn already, never below zero."""
+    held: dict[int, int] = {}
+    for component in resource.offering.components.filter(category_id__in=ticks, billing__in=RESERVING):
+        assert component.category_id is not None
+        held[component.category_id] = held.get(component.category_id, 0) + reported_ticks(resource, component)
+    return {category_id: max(0, wanted - held.get(category_id, 0)) for category_id, wanted in ticks.items()}
 
 
 def scope_of_usage(resource_id: int, key: str, scope: str = "") -> str:

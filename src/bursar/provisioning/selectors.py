@@ -306,7 +306,7 @@ def offering_sold(viewer: Person, offering_id: int, *, at: datetime) -> Offering
 class DrawPreview:
     """What an order may draw of a category, and how that compares with what is left.
 
-    wanted_ticks   None = billed and drawn as it is used: nobody can say in advance
+    wanted_ticks   beyond what the resource has drawn already; None = drawn as it is used: nobody can say in advance
     """
 
     category: ProductCategory
@@ -379,7 +379,7 @@ def preview_order(
         estimate=found,
         currency=order.currency,
         draws=[
-            DrawPreview(category, found.ticks.get(pk), states.get((workspace.pk, pk)))
+            DrawPreview(category, candidate.ticks.get(pk), states.get((workspace.pk, pk)))
             for pk, category in sorted(categories.items())
         ],
         lines=explain({side: judge(side, candidate, at=at) for side in Side}),

@@ -9,9 +9,9 @@ from bursar.kernel.clock import stated_time
 from bursar.provisioning import policies, selectors, services
 from bursar.provisioning.errors import NotAwaited, OwnOrder, PolicyInvalid
 from bursar.provisioning.models import ApprovalPolicy, Order, OrderDecision, Side
-from bursar.provisioning.services import Line, ProviderApproval
+from bursar.provisioning.services import Line, ProviderApproval, outcome
 from bursar.structure.roles import NotAllowed, Role
-from tests.factories.provisioning import World, make_world, place_order
+from tests.factories.provisioning import World, make_resource, make_world, place_order
 from tests.factories.structure import make_membership, make_person, make_workspace
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,32 @@ def test_default__a_personal_workspace__only_the_provider_is_asked(at: datetime)
     person = make_person()
     order = place_order(world, workspace=make_workspace(person), by=person)
     assert order.state == "pending_provider"
+
+
+@pytest.mark.parametrize(
+    ("wished", "wanted", "passes"), [(150, 50, True), (151, 51, False), (100, 0, True), (40, 0, True)]
+)
+def test_change__the_wallet_is_asked_for_what_comes_on_top(
+    at: datetime, wished: int, wanted: int, passes: bool
+) -> None:
+    world = make_world(at=at, quota_gb=150)
+    resource = make_resource(world, limits={"storage": 100})
+    outcome.note_made(resource_id=resource.pk, generation=1, backend_id="r", state={}, access={}, at=at)
+    outcome.note_matching(resource_id=resource.pk, generation=1, paused=False, at=at)
+    resource.refresh_from_db()
+    lines(world, allow("wallet"), ASK)
+    found = selectors.preview_order(
+        world.member, offering=world.offering, workspace=world.workspace, plan=resource.plan,
+        limits={"storage": wished}, kind=Order.Kind.CHANGE, resource=resource, at=at,
+    )  # fmt: skip
+    (draw,) = [each for each in found.draws if each.category == world.disk]
+    assert (draw.wanted_ticks, draw.left_ticks, draw.is_enough) == (wanted, 50, passes)
+    assert found.lines[0].asked is not passes
+    if wished != 100:
+        order = services.submit_change(
+            resource_id=resource.pk, plan_id=resource.plan_id, limits={"storage": wished}, by=world.member, at=at
+        )
+        assert order.state == ("pending_provider" if passes else "pending_consumer")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +227,7 @@ def test_who_must_approve__an_order__says_whom_it_awaits_and_why(world: World) -
         (
             "provider",
             True,
-            "Awaits Provider manager, Offering manager or Organization owner, because every such order is asked about.",
+            "Awaits Provider manager, Offering manager or Organization owner, because all such orders need approval.",
         ),
     ]
 

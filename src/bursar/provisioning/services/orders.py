@@ -14,7 +14,7 @@ from bursar.catalogue.models import Component, Offering, Plan
 from bursar.catalogue.order_form import validate_values
 from bursar.catalogue.selectors import offerings_open_to, plans_open_to, why_closed
 from bursar.engine.estimate import Estimate
-from bursar.provisioning import gate, pricing
+from bursar.provisioning import gate, pricing, quota
 from bursar.provisioning.errors import (
     BackendMissing,
     CommentNeeded,
@@ -384,6 +384,8 @@ def candidate_for(
 ) -> Candidate:
     """What the policies are shown of an order."""
     ticks = dict(estimate.ticks)
+    if order.kind == Kind.CHANGE and order._state.adding and order.resource is not None:
+        ticks = quota.beyond_what_stands(order.resource, ticks)
     return Candidate(
         kind=order.kind,
         workspace=order.workspace,
