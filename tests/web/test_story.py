@@ -27,7 +27,7 @@ from tests.web.conftest import WIDTHS, Visitor
 SPEED = 300  # of the simulator's seconds in one of ours: a quarter of an hour takes three seconds
 PASSWORD = "a horse counts core-hours"
 WORKER_SECONDS = 60
-FIGURES = ("Quota", "Used", "Available")  # headings of the lists of wallets
+FIGURES = ("Quota", "Used here", "Available")  # headings of the lists of wallets
 END = (datetime.now(UTC) + timedelta(days=90)).date().isoformat()
 
 

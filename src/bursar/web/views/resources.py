@@ -345,7 +345,14 @@ def resource_work(request: HttpRequest, pk: int) -> HttpResponse:
                 messages.success(request, _("Thank you: the orderer was told."))
                 return redirect("provider_orders")
         form = form if not refusing else WorkForm(initial={"backend_id": row.backend_id})
-    details = {"resource": row, "refuse_form": refuse_form, "components": row.offering.components.all()}
+    components = {component.key: component for component in row.offering.components.all()}
+    titles = {field.name: field.title for field in form_fields(row.offering.order_form)}
+    details = {
+        "resource": row,
+        "refuse_form": refuse_form,
+        "limits": [(components[key], limit) for key, limit in row.desired_limits.items() if key in components],
+        "form_values": [(titles.get(name, name), value) for name, value in row.form.items()],
+    }
     answer = page(request, "bursar/resources/work.html", {**details, "form": form})
     answer.status_code = 422 if request.method == "POST" else 200
     return answer
