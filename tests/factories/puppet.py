@@ -28,7 +28,7 @@ class Puppet(Plugin):
     Settings: ClassVar[type[BackendSettings]] = BackendSettings
 
     def __init__(self) -> None:
-        super().__init__(BackendSettings())
+        super().__init__(self.Settings())
         self.asked: list[tuple[str, DesiredResource]] = []
         self.quotas: dict[int, list[ComponentQuota]] = {}
         self.answers: dict[str, list[Callable[[DesiredResource], Outcome] | Outcome]] = {}

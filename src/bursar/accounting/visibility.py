@@ -12,7 +12,7 @@ from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.structure.errors import NotFound
 from bursar.structure.models import Person, Workspace
-from bursar.structure.roles import Permission, may, organizations_where, projects_where, workspaces_where
+from bursar.structure.roles import Permission, may, organizations_where, projects_where, require, workspaces_where
 
 _OWNERS = ("project__organization", "organization", "person")
 
@@ -70,6 +70,14 @@ def may_change(viewer: Person, allocation: Allocation, at: datetime) -> bool:
     if allocation.source is None:
         return may(viewer, Permission.ALLOCATE_ROOT, allocation.category.provider.organization, at)
     return may(viewer, Permission.ALLOCATE, allocation.source.workspace, at)
+
+
+def require_change(viewer: Person, allocation: Allocation, at: datetime) -> None:
+    """raises   NotAllowed when the viewer does not speak for the allocation's source"""
+    if allocation.source is None:
+        require(viewer, Permission.ALLOCATE_ROOT, allocation.category.provider.organization, at)
+    else:
+        require(viewer, Permission.ALLOCATE, allocation.source.workspace, at)
 
 
 def recipients_below(wallet: Wallet) -> QuerySet[Workspace]:

@@ -20,7 +20,7 @@ from bursar.kernel.i18n import N_
 from bursar.metering import selectors as metering
 from bursar.structure.errors import NotFound
 from bursar.structure.models import Workspace
-from bursar.structure.roles import Permission, may, require, workspaces_where
+from bursar.structure.roles import Permission, may, workspaces_where
 
 router = Router(tags=["Accounting"])
 
@@ -286,7 +286,8 @@ def list_allocations(
 )
 def list_roots(request: HttpRequest, category_id: int, paging: Paging) -> Any:
     category = _category(category_id)
-    require(person_of(request), Permission.VIEW_PROVIDER, category.provider.organization, at_of(request))
+    if not may(person_of(request), Permission.VIEW_PROVIDER, category.provider.organization, at_of(request)):
+        raise NotFound(noun="product category")
     page = page_of(request, selectors.roots_of(category=category, at=at_of(request)), paging)
     page["items"] = [_allocation_out(one) for one in page["items"]]
     return page

@@ -1158,7 +1158,7 @@ def list_plugins(request: HttpRequest, paging: Paging) -> Any:
     person, at = person_of(request), at_of(request)
     if not (
         may(person, Permission.READ_PLATFORM, None, at)
-        or organizations_where(person, Permission.MANAGE_BACKENDS, at).exists()
+        or organizations_where(person, Permission.MANAGE_BACKENDS, at).filter(provider__isnull=False).exists()
     ):
         roles = sorted(str(role.title) for role in roles_with(Permission.MANAGE_BACKENDS))
         raise NotAllowed(permission=Permission.MANAGE_BACKENDS.value, roles=", ".join(roles))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from ninja import Query, Router, Schema, Status
+from ninja import Body, Query, Router, Schema, Status
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from bursar.api.auth import at_of, person_of
@@ -719,7 +719,7 @@ def ask_again(request: HttpRequest, resource_id: int) -> Resource:
     tags=["Resources"],
     summary="Have the plugin's own action carried out",
 )
-def act(request: HttpRequest, resource_id: int, action: str, form: dict[str, Any]) -> Any:
+def act(request: HttpRequest, resource_id: int, action: str, form: Annotated[dict[str, Any], Body()]) -> Any:
     resource = selectors.resource_for(person_of(request), _key(resource_id), at=at_of(request))
     return services.act(resource=resource, action=action, form=form, by=person_of(request), at=at_of(request))
 

@@ -10,6 +10,8 @@ from django.utils.translation import gettext as _
 
 from bursar.kernel.errors import DomainError
 from bursar.kernel.refusals import status, words
+from bursar.structure.errors import RoleTooHigh
+from bursar.structure.roles import NotAllowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ def trouble_page(request: HttpRequest, code: int, message: str, name: str = "") 
 def refusal_page(request: HttpRequest, refusal: DomainError) -> HttpResponse:
     """The words of a refusal, on a page with the status of its kind."""
     return trouble_page(request, status(refusal), words(refusal, _), refusal.code)
+
+
+def is_about_rights(refusal: DomainError) -> bool:
+    """Whether the role table says no: that is a page of its own (403), not a word beside a form or a button."""
+    return isinstance(refusal, NotAllowed | RoleTooHigh)
 
 
 def is_partial(request: HttpRequest) -> bool:

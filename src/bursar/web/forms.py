@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from bursar.kernel.errors import DomainError
 from bursar.kernel.quantity import Unit
 from bursar.kernel.refusals import words
+from bursar.web.errors import is_about_rights
 
 _CLASSES: tuple[tuple[type[forms.Widget], str], ...] = (
     (forms.CheckboxInput, "form-check-input"),
@@ -121,20 +122,26 @@ class DateField(forms.DateField):
 def refusals_in(form: forms.BaseForm, fields: dict[str, str] | None = None) -> Iterator[None]:
     """Show a refusal raised inside at the form: by the field that its fact `field` names, or above all fields.
 
+    Not one about rights: the page that says so has its own status.
+
     fields   refusal code -> form field, where the refusal itself does not say
     """
     try:
         yield
     except DomainError as refusal:
+        if is_about_rights(refusal):
+            raise
         by_field = refusal.facts.get("errors")
         if isinstance(by_field, Mapping) and by_field:
             for name, text in by_field.items():
                 known = name in form.fields
-                form.add_error(name if known else None, text if known else f"{name}: {text}")
+                said = forms.ValidationError(text if known else f"{name}: {text}", code=refusal.code)
+                form.add_error(name if known else None, said)
             return
-        said = words(refusal, gettext)
         field = (fields or {}).get(refusal.code) or refusal.facts.get("field")
-        form.add_error(field if field in form.fields else None, forms.ValidationError(said, code=refusal.code))
+        form.add_error(
+            field if field in form.fields else None, forms.ValidationError(words(refusal, gettext), code=refusal.code)
+        )
 
 
 def attempt(form: forms.BaseForm, action: Callable[[dict[str, Any]], Any], **fields: str) -> Any:

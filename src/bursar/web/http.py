@@ -10,8 +10,9 @@ from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 
-from bursar.kernel.errors import DomainError
+from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.refusals import words
+from bursar.web.errors import is_about_rights
 
 View = Callable[Concatenate[HttpRequest, ...], HttpResponse]
 
@@ -37,6 +38,8 @@ def back(request: HttpRequest, otherwise: str) -> HttpResponse:
 def refusals_as_messages(to: Callable[..., str] | str) -> Callable[[View], View]:
     """For views that only do something: a refusal becomes a message on the page where the button stands.
 
+    Not one about rights, or about something that is not there: those are answered with their status (403, 404).
+
     to      the address to return to, or a function of the view's own arguments that gives it
     """
 
@@ -46,6 +49,8 @@ def refusals_as_messages(to: Callable[..., str] | str) -> Callable[[View], View]
             try:
                 return view(request, *args, **kwargs)
             except DomainError as refusal:
+                if is_about_rights(refusal) or refusal.kind == Kind.NOT_FOUND:
+                    raise
                 messages.error(request, words(refusal, gettext))
                 return back(request, to if isinstance(to, str) else to(*args, **kwargs))
 

@@ -47,7 +47,8 @@ class SchemaForm(forms.Form):
             self.values = validate_values(self.schema, values_from_post(self.schema, self.data, f"{self.prefix}-"))
         except InvalidForm as refusal:
             for name, text in refusal.errors.items():
-                self.add_error(name if name in self.fields else None, text)
+                said = forms.ValidationError(text, code=refusal.code)
+                self.add_error(name if name in self.fields else None, said)
         return self.values
 
 

@@ -296,8 +296,10 @@ def decline_invitation(
 ) -> Invitation:
     """Say no: whoever holds the link may, logged in or not; without it (`invitation`) who has the address.
 
-    raises   InvitationUnknown; InvitationClosed; InvitationForOther, EmailNotVerified
+    raises   InvitationUnknown; InvitationClosed; InvitationForOther, EmailNotVerified; NotWithToken
     """
+    if by is not None and by.limits is not None and TokenScope.PROFILE not in by.limits.scopes:
+        raise NotWithToken(scope=TokenScope.PROFILE.value)
     row, scope = _lock_open(_find(token) if invitation is None else invitation, at)
     if invitation is not None and by is not None:
         _check_address(row, by, other_address=False)

@@ -35,7 +35,7 @@ from bursar.web.viewer import Viewer
 # Refusals of the ledger name their facts; these are the fields of our forms.
 FIELDS: Final = {
     "end_not_after_start": "last_day",
-    "end_in_the_past": "last_day",
+    "allocation_end_in_the_past": "last_day",
     "start_is_fixed": "first_day",
 }
 
@@ -537,6 +537,8 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     """Change, move from, or revoke an allocation, as its source."""
     viewer, at = viewer_of(request), at_of(request)
     allocation = _allocation(request, pk)
+    if request.method == "POST":
+        visibility.require_change(viewer, allocation, at)
     state = selectors.allocation_state(allocation=allocation, at=at)
     form = ChangeForm(request.POST or None, allocation=allocation, started=allocation.start <= at)
     if request.method == "POST" and form.is_valid():
@@ -577,6 +579,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     """Move unused quota to another allocation of the same source."""
     viewer, at = viewer_of(request), at_of(request)
     allocation = _allocation(request, pk)
+    visibility.require_change(viewer, allocation, at)  # what others got from the same source is told to it alone
     state = selectors.allocation_state(allocation=allocation, at=at)
     others = _siblings(allocation, at)
     form = MoveForm(request.POST or None, category=allocation.category, others=others)

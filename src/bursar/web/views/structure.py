@@ -20,6 +20,7 @@ from bursar.structure.lifecycle import InvitationState, ProjectState
 from bursar.structure.login import INVITATION_IN_SESSION
 from bursar.structure.models import Invitation, Membership, Organization, Person, Project
 from bursar.structure.roles import PROJECT_ROLES, Permission, Role, organizations_where, require, roles_to_give
+from bursar.structure.services.memberships import require_to_give
 from bursar.web.forms import refusals_in
 from bursar.web.http import back, page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
@@ -331,7 +332,7 @@ def project_unarchive(request: HttpRequest, pk: int) -> HttpResponse:
 def project_hand_over(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     row = selectors.project_seen(pk, viewer, at)
-    require(viewer, Permission.MANAGE_PROJECT_MEMBERS, row, at)
+    require_to_give(viewer, Role.PRINCIPAL_INVESTIGATOR, row, at)
     held = Membership.objects.held_at(at).filter(project=row)
     members = (
         Person.objects.filter(is_active=True, pk__in=held.values("person_id"))

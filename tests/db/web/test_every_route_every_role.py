@@ -1,0 +1,310 @@
+"""Who may do what: every address is asked by every role, and the answers are those of the role table.
+
+The addresses come from the URL resolver and from the API's schema; what each needs is declared in `who_may`. An address
+that is not declared there fails here, so none can be forgotten.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.template.response import TemplateResponse
+from django.test import Client
+from django.urls import URLResolver, get_resolver, reverse
+
+from bursar.api.api import api
+from bursar.structure import services as structure
+from bursar.structure.roles import TokenScope
+from tests.db.web.everything import ACTORS, AT, SOAK, World, standing_world
+from tests.db.web.who_may import LOGIN_PAGES_FOR_STRANGERS, OPERATIONS, PAGES, PARENTS, PUBLIC, Case, Rights
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    with standing_world(django_db_blocker) as made:
+        yield made
+
+
+# ------------------------------------------------------------------------------------------------ asking
+WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|COPY|SELECT procrastinate_defer)", re.IGNORECASE)
+NO_MATTER = re.compile(r'"(django_session|cache|structure_apitoken|api_token)"')  # what asking itself writes
+
+
+# Kept, because each new one reads all middleware and static files.
+CLIENTS = {csrf: Client(enforce_csrf_checks=csrf, raise_request_exception=False) for csrf in (False, True)}
+
+
+@dataclass
+class Answer:
+    status: int
+    location: str
+    kind: str
+    writes: list[str]
+    said: str
+
+    @property
+    def to_login(self) -> bool:
+        return self.status == 302 and self.location.startswith("/account/login/")
+
+
+def ask(
+    method: str,
+    path: str,
+    *,
+    session: str = "",
+    token: str = "",
+    body: Any = None,
+    as_json: bool = False,
+    csrf: bool = False,
+    is_short: bool = False,
+) -> Answer:
+    """Ask, look at what was written, and undo it."""
+    client = CLIENTS[csrf]
+    client.exc_info = None
+    client.cookies = SimpleCookie({"sessionid": session} if session else {})
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if is_short:
+        headers["HX-Request"] = "true"  # a refusal comes as a short notice then, not as a page with menus
+    writes: list[str] = []
+
+    def watch(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        text = sql if isinstance(sql, str) else str(sql)
+        if WRITES.match(text) and not NO_MATTER.search(text[:80]):
+            writes.append(text[:200])
+        return execute(sql, params, many, context)
+
+    with transaction.atomic(), connection.execute_wrapper(watch):
+        if as_json:
+            sent = "" if body is None else json.dumps(body)
+            response = client.generic(method, path, sent, content_type="application/json", headers=headers)
+        else:
+            send = client.get if method == "GET" else client.post
+            response = send(path, body or {} if method == "POST" else None, headers=headers)
+        transaction.set_rollback(True)
+    said = "" if response.status_code < 400 else response.content.decode(errors="replace")[:300]
+    if response.status_code >= 500 and getattr(client, "exc_info", None):
+        said = repr(client.exc_info[1])
+    sent_on = response.headers.get("HX-Redirect", "")
+    return Answer(
+        302 if sent_on else response.status_code,
+        sent_on or response.headers.get("Location", ""),
+        response.headers.get("Content-Type", ""),
+        writes,
+        said,
+    )
+
+
+def path_of(case: Case, w: World) -> str:
+    values = {name: w.parameter(object_) for name, object_ in case.objects.items()}
+    if case.route.startswith("/"):
+        return "/api/v1" + case.route.format(**values)
+    query = f"?{case.query(w)}" if case.query else ""
+    return reverse(case.route, kwargs=values) + query
+
+
+def asked(case: Case, w: World, **who: Any) -> Answer:
+    body = case.body(w) if case.body else None
+    return ask(case.method, path_of(case, w), body=body, as_json=case.route.startswith("/"), **who)
+
+
+def fault_of(case: Case, answer: Answer, rights: Rights) -> str:
+    """What is wrong with the answer; "" when it is what the role table says."""
+    is_api = case.route.startswith("/")
+    if answer.status >= 500:
+        return "broke"
+    if not rights.is_known and not case.rule(rights):
+        if case.see is not PUBLIC and not case.see(rights) and answer.status == 404 and not answer.writes:
+            return ""  # not even a login would help
+        if is_api:
+            good = answer.status == 401 and answer.kind == "application/problem+json"
+        else:
+            good = answer.to_login
+        return "" if good and not answer.writes else "a stranger is not asked to log in"
+    if case.rule(rights):
+        if is_api and '"code": "invalid_request"' in answer.said:
+            return "what the walk sends does not fit"
+        return "refused to one who may" if answer.status in {403, 404} or answer.to_login else ""
+    if answer.writes:
+        return f"something was written for one who may not: {answer.writes[0]}"
+    if answer.status not in {403, 404}:
+        return "not refused to one who may not"
+    wanted = 403 if case.see(rights) else 404
+    return "" if answer.status == wanted else f"{wanted} was expected"
+
+
+def walk(cases: list[Case], w: World, rights: Rights, **who: Any) -> list[str]:
+    faults = []
+    is_near = any(place in PARENTS["sub"] or place == "sub" for _role, place in rights.held)
+    for declared in cases:
+        # Whoever has nothing to do with the customer's side finds the other objects no different from the first.
+        variants = declared.variants() if SOAK or is_near or rights.key == "owner_of_personal" else [declared]
+        for case in variants:
+            here = replace(rights, places=case.places)
+            answer = asked(case, w, **who)
+            fault = fault_of(case, answer, here)
+            if fault:
+                faults.append(f"{case.label}: {fault} ({answer.status} {answer.location} {answer.said})")
+    return faults
+
+
+ALL_PAGES = [case for cases in PAGES.values() for case in cases]
+ALL_OPERATIONS = [case for cases in OPERATIONS.values() for case in cases]
+
+
+# Pages are drawn for these; for the others it is enough that they would be.
+SEEN_WHOLE = {"platform_operator@platform", "organization_owner@university", "project_member@project"}
+
+
+@pytest.mark.parametrize("key", ACTORS, ids=lambda key: key or "stranger")
+def test_walk__every_page__answers_as_the_role_table_says(
+    world: World, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_short = not SOAK and key not in SEEN_WHOLE
+    if is_short:
+        monkeypatch.setattr(TemplateResponse, "rendered_content", "")
+    faults = walk(ALL_PAGES, world, ACTORS[key].rights, session=world.sessions.get(key, ""), is_short=is_short)
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+@pytest.mark.parametrize("key", ACTORS, ids=lambda key: key or "stranger")
+def test_walk__every_operation__answers_as_the_role_table_says(world: World, key: str) -> None:
+    faults = walk(ALL_OPERATIONS, world, ACTORS[key].rights, session=world.sessions.get(key, ""))
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+# ------------------------------------------------------------------------------------------------ nothing is forgotten
+def patterns(found: list[Any], before: str = "", spaces: str = "") -> Iterator[tuple[str, str]]:
+    """Each address of the project with its name, in its namespace; "" = it has none."""
+    for one in found:
+        path = before + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from patterns(one.url_patterns, path, f"{spaces}{one.namespace}:" if one.namespace else spaces)
+        else:
+            yield path, f"{spaces}{one.name}" if one.name else ""
+
+
+def all_patterns() -> list[tuple[str, str]]:
+    return list(patterns(get_resolver().url_patterns))
+
+
+def test_declarations__of_pages__are_those_that_exist() -> None:
+    found = set()
+    for path, name in all_patterns():
+        is_operation = path.startswith("api/") and name not in {"api:openapi-json", "api:openapi-view", "api:api-root"}
+        if not is_operation and not path.startswith("account/"):
+            found.add(name)
+    assert found - PAGES.keys() == set(), "say in tests/db/web/who_may.py who may do this"
+    assert PAGES.keys() - found == set(), "these are declared, and are not there any more"
+
+
+def test_declarations__of_operations__are_those_that_exist() -> None:
+    paths = api.get_openapi_schema()["paths"]
+    found = {(method.upper(), path.removeprefix("/api/v1")) for path, told in paths.items() for method in told}
+    assert found - OPERATIONS.keys() == set(), "say in tests/db/web/who_may.py who may do this"
+    assert OPERATIONS.keys() - found == set(), "these are declared, and are not there any more"
+    # What the schema does not show is not there either.
+    routed = {path.removeprefix("api/v1") for path, _name in all_patterns() if path.startswith("api/v1/")}
+    shown = {re.sub(r"\{(\w+)\}", r"<\1>", path) for _method, path in found}
+    assert {re.sub(r"<\w+:", "<", path) for path in routed} - shown == {"/openapi.json", "/docs", "/"}
+
+
+def test_declarations__each__let_somebody_and_refuse_somebody() -> None:
+    """A declaration that nobody meets would hide that the object is not there."""
+    for case in [*ALL_PAGES, *ALL_OPERATIONS]:
+        if case.route in {"api:api-root", "demo_login"}:
+            continue
+        for variant in case.variants():
+            rights = [Rights(a.key, frozenset(a.held), None, variant.places) for a in ACTORS.values()]
+            assert any(case.rule(one) for one in rights), f"nobody may {variant.label}"
+            assert case.rule is PUBLIC or not all(case.rule(one) for one in rights), f"everybody may {variant.label}"
+
+
+def test_page__declared_without_a_form__writes_nothing_when_one_is_sent(world: World) -> None:
+    faults = []
+    for name, cases in PAGES.items():
+        if any(case.method == "POST" for case in cases):
+            continue
+        for key in ("platform_operator@platform", "organization_owner@centre", "organization_owner@university"):
+            path = path_of(cases[0], world)
+            answer = ask("POST", path, session=world.sessions[key], body={"name": "x", "step": "archive", "now": "1"})
+            if answer.writes or answer.status >= 500:
+                faults.append(f"{name} by {key}: {answer}")
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+def test_page__declared_as_a_button__cannot_be_looked_at(world: World) -> None:
+    session = world.sessions["platform_operator@platform"]
+    for cases in PAGES.values():
+        if all(case.method == "POST" for case in cases):
+            assert ask("GET", path_of(cases[0], world), session=session).status == 405, cases[0].label
+
+
+# ------------------------------------------------------------------------------------------------ the login library
+def test_login_pages__asked_by_anybody__never_break_and_let_strangers_in_where_declared(world: World) -> None:
+    faults = []
+    values = {"key": "nothing", "uidb36": "a", "provider_id": "none", "pk": 1}
+    for path, name in all_patterns():
+        if not path.startswith("account/"):
+            continue
+        address = re.sub(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>", lambda m: str(values[m[1] or m[2]]), path)
+        address = "/" + re.sub(r"[\^$]", "", address)
+        for method in ("GET", "POST"):
+            stranger = ask(method, address)
+            known = ask(method, address, session=world.sessions["nobody"])
+            if stranger.status >= 500 or known.status >= 500:
+                faults.append(f"{method} {address} broke: {stranger} {known}")
+            if name and name not in LOGIN_PAGES_FOR_STRANGERS and not stranger.to_login:
+                faults.append(f"{method} {address}: a stranger is let in: {stranger}")
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+# ------------------------------------------------------------------------------------------------ tokens, CSRF
+def token_of(w: World, key: str, *scopes: TokenScope) -> str:
+    person = w.people[key]
+    made = structure.create_token(person=person, name="w", scopes=scopes, days=1, by=person, at=AT)
+    return made.token
+
+
+@pytest.mark.parametrize("scope", TokenScope)
+def test_token__of_one_scope__may_what_its_person_may_within_that_scope(world: World, scope: TokenScope) -> None:
+    faults = []
+    with transaction.atomic():
+        for key in ("platform_operator@platform", "owner_of_personal"):
+            rights = Rights(key, frozenset(ACTORS[key].held), frozenset({scope}))
+            cases = [c for c in ALL_OPERATIONS if key != "owner_of_personal" or c.route.startswith(("/me", "/orders"))]
+            faults += walk(cases, world, rights, token=token_of(world, key, scope))
+        transaction.set_rollback(True)
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+def test_token__that_only_reads__writes_nothing_anywhere(world: World) -> None:
+    faults = []
+    with transaction.atomic():
+        token = token_of(world, "platform_operator@platform", TokenScope.READ)
+        for case in ALL_OPERATIONS:
+            answer = asked(case, world, token=token)
+            if answer.writes or (case.method != "GET" and answer.status not in {403, 404}):
+                faults.append(f"{case.label}: {answer}")
+        transaction.set_rollback(True)
+    assert faults == [], "\n" + "\n".join(faults)
+
+
+def test_session__without_csrf_token__writes_nothing_anywhere(world: World) -> None:
+    session = world.sessions["platform_operator@platform"]
+    faults = []
+    for case in [*ALL_PAGES, *ALL_OPERATIONS]:
+        if case.method == "GET":
+            continue
+        answer = asked(case, world, session=session, csrf=True)
+        if answer.status != 403 or answer.writes:
+            faults.append(f"{case.label}: {answer}")
+        if case.route.startswith("/") and answer.kind != "application/problem+json":
+            faults.append(f"{case.label}: {answer.kind}")
+    assert faults == [], "\n" + "\n".join(faults)
