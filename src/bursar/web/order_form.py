@@ -52,6 +52,27 @@ class SchemaForm(forms.Form):
         return self.values
 
 
+def for_browsers(pattern: str) -> str:
+    """A regular expression as the attribute `pattern` wants it: there, inside [ ], marks that mean themselves are escaped.
+
+    Browsers read the attribute in the mode `v` of ECMAScript, where [a-z-] is an error and [a-z\\-] is not.
+    """
+    told: list[str] = []
+    inside = False
+    chars = list(pattern)
+    for place, char in enumerate(chars):
+        escaped = (len(pattern[:place]) - len(pattern[:place].rstrip("\\"))) % 2 == 1
+        if escaped or not inside:
+            inside = inside or (char == "[" and not escaped)
+            told.append(char)
+            continue
+        if char == "]":
+            inside = False
+        between = chars[place - 1] != "[" and chars[place + 1 : place + 2] != ["]"]
+        told.append("\\" + char if char in "(){}/|[" or (char == "-" and not between) else char)
+    return "".join(told)
+
+
 def _shown(field: FormField) -> forms.Field:
     # Labels are escaped by the templates, help texts are not.
     common: dict[str, Any] = {
@@ -77,7 +98,7 @@ def _shown(field: FormField) -> forms.Field:
         widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
     pattern = spec.get("pattern", "")
     if pattern.startswith("^") and pattern.endswith("$") and isinstance(widget, forms.TextInput):
-        widget.attrs["pattern"] = pattern[1:-1]
+        widget.attrs["pattern"] = for_browsers(pattern[1:-1])
     return forms.CharField(
         min_length=spec.get("minLength"), max_length=spec.get("maxLength"), strip=False, widget=widget, **common
     )

@@ -19,6 +19,7 @@ from bursar.accounting import selectors, services, visibility
 from bursar.accounting.models import Allocation, Wallet
 from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
+from bursar.kernel.quantity import Unit
 from bursar.metering import selectors as metering
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, organizations_where, require
@@ -30,6 +31,7 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
 from bursar.web.structure_forms import after, first_moment, last_day
 from bursar.web.tabs import card, scope_page
+from bursar.web.templatetags.bursar import grouped, singular
 from bursar.web.viewer import Viewer
 
 # Refusals of the ledger name their facts; these are the fields of our forms.
@@ -76,6 +78,12 @@ def told(state: WalletState, at: datetime) -> Told:
     return Told(state, badge, ends_soon, reason_of(state))
 
 
+def in_words(ticks: int, unit: Unit) -> str:
+    """An amount within a sentence: "420 000 core-hours"."""
+    text = unit.text(ticks)
+    return f"{grouped(text)} {singular(unit.name) if text == '1' else unit.name}"
+
+
 def reason_of(state: WalletState) -> str:
     """Why it is locked, in one sentence; "" where it is not."""
     if not state.locked:
@@ -91,15 +99,15 @@ def reason_of(state: WalletState) -> str:
                 _(
                     "The allocation of {quota} to {where} is used up, and {uncovered} more was used than it covers."
                 ).format(
-                    quota=f"{unit.text(why.quota_ticks)} {unit.name}",
+                    quota=in_words(why.quota_ticks, unit),
                     where=where,
-                    uncovered=f"{unit.text(why.uncovered_ticks)} {unit.name}",
+                    uncovered=in_words(why.uncovered_ticks, unit),
                 )
             )
         else:
             said.append(
                 _("The allocation of {quota} to {where} is used up.").format(
-                    quota=f"{unit.text(why.quota_ticks)} {unit.name}", where=where
+                    quota=in_words(why.quota_ticks, unit), where=where
                 )
             )
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
@@ -119,7 +127,7 @@ def _listing(request: HttpRequest, rows: Any, *, holder: bool = True) -> Listing
         ),
         "category": Column(gettext_lazy("Product category"), sort="category__title"),
         "quota": Column(gettext_lazy("Quota"), classes="num"),
-        "used": Column(gettext_lazy("Used"), classes="num"),
+        "used": Column(gettext_lazy("Used here"), classes="num"),
         "available": Column(gettext_lazy("Available"), classes="num"),
         "bar": Column(gettext_lazy("How much is used"), hidden=True),
         "until": Column(gettext_lazy("Until")),
@@ -308,7 +316,7 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
             "may_write_off": state.uncovered_ticks > 0
             and shown.category.is_over_time
             and may(viewer, Permission.WRITE_OFF, shown.category.provider.organization, at),
-            "owner_url": owner_url(shown.workspace),
+            "owner_url": owner_url(shown.workspace, viewer, at),
             "days": days,
             "periods": PERIODS.values(),
             "usage": usage_chart(
@@ -324,10 +332,14 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def owner_url(workspace: Workspace) -> str:
+def owner_url(workspace: Workspace, viewer: Person, at: datetime) -> str:
+    """The holder's page; "" for those who may not open it, and for a person."""
     if workspace.project_id:
-        return reverse("project", args=[workspace.project_id])
-    return reverse("organization", args=[workspace.organization_id]) if workspace.organization_id else ""
+        seen = may(viewer, Permission.VIEW_PROJECT, workspace, at)
+        return reverse("project", args=[workspace.project_id]) if seen else ""
+    if workspace.organization_id and may(viewer, Permission.VIEW_ORGANIZATION, workspace, at):
+        return reverse("organization", args=[workspace.organization_id])
+    return ""
 
 
 def usage_chart(
@@ -431,7 +443,7 @@ def _given(request: HttpRequest, allocation: Allocation) -> None:
     messages.success(
         request,
         _("{amount} given to {name}.").format(
-            amount=f"{unit.text(allocation.quota_ticks)} {unit.name}", name=allocation.wallet.workspace
+            amount=in_words(allocation.quota_ticks, unit), name=allocation.wallet.workspace
         ),
     )
 

@@ -22,7 +22,7 @@ from bursar.provisioning.models import Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
-from bursar.structure.roles import Permission, require
+from bursar.structure.roles import Permission, may, require
 from bursar.structure.selectors import organization_seen, project_seen
 from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
@@ -129,6 +129,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "details": details,
         "resource": row,
+        "sees_project": may(viewer, Permission.VIEW_PROJECT, row.workspace, at),
         "instructions": instructions_of(details, viewer),
         "charts": [(usage, chart_of(usage)) for usage in details.components if usage.days],
         "form_values": [(titles.get(name, name), shown_value(value)) for name, value in row.form.items()],
