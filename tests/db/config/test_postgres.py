@@ -1,7 +1,9 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -54,18 +56,17 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory):
-    # As root the server runs as another user, who must be able to reach the folder.
-    root = tmp_path_factory.mktemp("a house")
-    for folder in [root, *root.parents[:3]]:
-        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-            folder.chmod(0o711)
+def house():
+    # Not pytest's own temporary folder: as root the server runs as another user, whom each new run of pytest shuts out there.
+    root = Path(tempfile.mkdtemp(prefix="bursar a house "))
+    root.chmod(0o711)
     made = House(root)
     yield made
     made.leave()
     last = subprocess.run([sys.executable, "-c", HOLD, "0"], env=made.environment, capture_output=True, check=True)
     assert last.returncode == 0
     assert not (root / "pg" / "data" / "postmaster.pid").exists()
+    shutil.rmtree(root)
 
 
 def test_ensure_running__two_processes__share_one_server_and_the_last_stops_it(house: House) -> None:
