@@ -220,7 +220,7 @@ def explain(verdicts: Mapping[str, Verdict]) -> list[AwaitedLine]:
             continue
         why = words_of_verdict(side, verdict)
         if verdict.asked:
-            text = _("Awaits {roles}, because {why}.").format(roles=role_names(verdict.approvers), why=why)
+            text = _("To be approved by {roles}, because {why}.").format(roles=role_names(verdict.approvers), why=why)
         else:
             text = _("Passes without asking, because {why}.").format(why=why)
         lines.append(AwaitedLine(side, verdict.asked, text))

@@ -124,7 +124,7 @@ def test_create_order__good__says_who_is_awaited_and_why(world: World) -> None:
     assert order["awaits"][0] == {
         "side": "consumer",
         "asked": True,
-        "text": "Awaits Organization owner or Organization manager, because it was placed by: Principal investigator.",
+        "text": "To be approved by Organization owner or Organization manager, because it was placed by: Principal investigator.",
     }
     assert call(world.owner, "GET", "/orders/awaiting")[1]["total"] == 1
     assert call(world.pi, "GET", "/orders/awaiting")[1]["total"] == 0

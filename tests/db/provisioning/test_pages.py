@@ -61,7 +61,7 @@ def test_order_form__shown__offers_the_project_and_says_who_has_to_agree(world: 
     assert response.status_code == 200
     shown = text_of(response)
     assert world.project.name in shown
-    assert "Awaits Organization owner or Organization manager" in shown
+    assert "To be approved by Organization owner or Organization manager" in shown
     assert "Draws as it is used, of 100" in shown
 
 

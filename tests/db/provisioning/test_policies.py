@@ -222,12 +222,12 @@ def test_who_must_approve__an_order__says_whom_it_awaits_and_why(world: World) -
         (
             "consumer",
             True,
-            "Awaits Organization owner or Organization manager, because it was placed by: Principal investigator.",
+            "To be approved by Organization owner or Organization manager, because it was placed by: Principal investigator.",
         ),
         (
             "provider",
             True,
-            "Awaits Provider manager, Offering manager or Organization owner, because all such orders need approval.",
+            "To be approved by Provider manager, Offering manager or Organization owner, because all such orders need approval.",
         ),
     ]
 

@@ -253,6 +253,14 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
         "form_values": form,
         "people": people,
         "moving": details.order.state == "executing",
+        "agreed": {step.key for step in details.steps if step.state == "done"},
+        "by_use": any(
+            price.price > 0 and component.billing == component.Billing.USAGE and component.pk == component_id
+            for (_plan, component_id), price in catalogue.prices_in_force(
+                [details.order.plan_id], details.order.created_at
+            ).items()
+            for component in components.values()
+        ),
         "reject_form": ReasonForm(),
         "cancel_form": OptionalReasonForm(),
     }
