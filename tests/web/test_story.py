@@ -357,7 +357,9 @@ class Story:
     def approves(self, person: Actor, what: str) -> None:
         """From the panel of the first page to the decision."""
         person.go("/")
-        panel = person.page.locator("section", has=person.page.get_by_role("heading", name="Orders await your decision"))
+        panel = person.page.locator(
+            "section", has=person.page.get_by_role("heading", name="Orders await your decision")
+        )
         with person.page.expect_navigation():
             panel.get_by_role("link").filter(has_text=what).click()
         person.check()
