@@ -135,7 +135,7 @@ def get_provider(request: HttpRequest, provider_id: int) -> Any:
 )
 def edit_provider(request: HttpRequest, provider_id: int, payload: ProviderEdit) -> Any:
     found = selectors.provider_by_id(person_of(request), provider_id, at_of(request))
-    values = {"description": found.description, "contact_email": found.contact_email, **given(payload)}
+    values = {"description": found.description, "contact_email": found.contact_email, **changes_of(payload)}
     return services.edit_provider(provider=found, **values, **who(request))
 
 

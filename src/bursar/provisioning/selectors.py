@@ -71,7 +71,16 @@ def _orders() -> QuerySet[Order]:
 def orders_for(viewer: Person, *, at: datetime) -> QuerySet[Order]:
     """The orders of the workspaces that the viewer may see, and those they placed."""
     seen = workspaces_where(viewer, Permission.VIEW_PROJECT, at).values("pk")
-    return _orders().filter(Q(workspace__in=seen) | Q(created_by=viewer)).order_by("-created_at", "-pk")
+    where = Q(workspace__in=seen)
+    if _sees_own(viewer):
+        where |= Q(created_by=viewer)
+    return _orders().filter(where).order_by("-created_at", "-pk")
+
+
+def _sees_own(viewer: Person) -> bool:
+    """Whether having placed an order is enough to see it: for people it is, for a token only if it reads everywhere."""
+    limits = viewer.limits
+    return limits is None or (limits.organization_id is None and limits.allow(Permission.VIEW_PROJECT))
 
 
 def provider_orders(viewer: Person, *, at: datetime) -> QuerySet[Order]:
@@ -84,7 +93,7 @@ def order_for(viewer: Person, order_id: int, *, at: datetime) -> Order:
     """raises   OrderNotFound, also when the viewer may not see it"""
     order = _orders().filter(pk=order_id).first()
     if order is None or not (
-        order.created_by_id == viewer.pk
+        (order.created_by_id == viewer.pk and _sees_own(viewer))
         or may(viewer, Permission.VIEW_PROJECT, order.workspace, at)
         or may(viewer, Permission.VIEW_PROVIDER, order.offering.provider.organization, at)
     ):

@@ -171,6 +171,7 @@ class Case:
     see       who else is told that they are not let (403); to all others nothing is there (404)
     objects   parameter of the address -> object of the world
     body      from the world; of a page: fields of a form, of the API: JSON
+    twin      of a page that is looked at and sent: who is let the other way
     """
 
     route: str
@@ -181,6 +182,7 @@ class Case:
     body: Callable[[Any], Any] | None = None
     query: Callable[[Any], str] | None = None
     places: Mapping[str, str] = field(default_factory=dict)
+    twin: Rule | None = None
 
     @property
     def label(self) -> str:
@@ -219,9 +221,9 @@ def page(
     cases = PAGES.setdefault(name, [])
     known = see or _known_to(objects)
     if rule is not None:
-        cases.append(Case(name, "GET", rule, known, objects, query=query))
+        cases.append(Case(name, "GET", rule, known, objects, query=query, twin=post))
     if post is not None:
-        cases.append(Case(name, "POST", post, known, objects, body or (lambda _w: {}), query))
+        cases.append(Case(name, "POST", post, known, objects, body or (lambda _w: {}), query, twin=rule))
 
 
 page("healthz", PUBLIC)
