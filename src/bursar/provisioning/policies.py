@@ -157,9 +157,7 @@ def role_names(roles: Iterable[str]) -> str:
 def words_of_verdict(side: Side, verdict: Verdict) -> str:
     """Why somebody is asked, or nobody."""
     reasons = {
-        Condition.ALWAYS: _("all such orders need approval")
-        if verdict.asked
-        else _("such orders need no approval"),
+        Condition.ALWAYS: _("all such orders need approval") if verdict.asked else _("such orders need no approval"),
         Condition.ROLE: _("it was placed by: {roles}").format(roles=role_names(verdict.roles)),
         Condition.PERSONAL: _("it is for the orderer's own workspace"),
         Condition.FREE: _("the plan is free"),
