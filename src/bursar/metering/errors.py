@@ -20,8 +20,10 @@ class Fault:
 # What can be wrong with one report; the edge translates the words.
 FAULTS: dict[str, str] = {
     "report_id_missing": N_("The report has no id."),
-    "text_too_long": N_("An id, scope, user or job is longer than 200 characters."),
+    "text_too_long": N_("An id, scope, user, job or label is longer than 200 characters."),
+    "text_not_storable": N_("A text holds a character that cannot be kept, such as NUL."),
     "overflow": N_("The amount is more than can be counted."),
+    "id_out_of_range": N_("There is no such resource or person."),
     "period_empty": N_("The period ends before or when it starts."),
     "period_without_time_zone": N_("The period needs a time zone."),
     "in_the_future": N_("The usage lies more than 5 minutes ahead."),
