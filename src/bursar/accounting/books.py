@@ -1,6 +1,6 @@
 """Between the tables and the engine: load the part of a category's ledger that is needed, and write back what changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -86,18 +86,21 @@ def rules_of(category: ProductCategory) -> Rules:
     )
 
 
-def lock(category_id: int) -> None:
-    """Wait until no other transaction works on a category's ledger; held until this one ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [category_id])
+def lock(category_id: int) -> datetime:
+    """Wait until no other transaction works on a category's ledger; held until this one ends.
 
-
-def present(category_id: int, at: datetime) -> datetime:
-    """An instant by the category's clock, which never goes back: two servers' clocks may differ a little."""
+    returns   up to when what is due was applied: a ledger's time never goes back, though servers' clocks differ a little
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT applied_until FROM ledger_clock WHERE category_id = %s", [category_id])
+        # Two statements in one message: the second sees what was committed while the first waited.
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%(category)s);"
+            "SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s",
+            {"category": category_id},
+        )
+        cursor.nextset()
         row = cursor.fetchone()
-    return at if row is None else max(at, row[0])
+    return EPOCH if row is None else row[0]
 
 
 @dataclass(slots=True)
@@ -226,9 +229,16 @@ class Ledger:
     """
 
     def __init__(
-        self, *, category: ProductCategory, wallet_ids: Iterable[int], by_id: int | None, at: datetime
+        self,
+        *,
+        category: ProductCategory,
+        wallet_ids: Iterable[int],
+        by_id: int | None,
+        at: datetime,
+        is_locked: bool = False,
     ) -> None:
-        lock(category.pk)
+        if not is_locked:
+            lock(category.pk)
         self.category = category
         self.by_id = by_id
         loaded = load(category, wallet_ids, at)
@@ -391,21 +401,27 @@ class Ledger:
 
     def finish(self) -> None:
         """Write balances, journal, locks, events and the clock."""
-        self._write_wallets()
-        self._write_allocations()
+        self._write_balances()
         self._write_journal()
         self._follow_locks()
         self._write_events()
+
+    def _write_balances(self) -> None:
+        """In one message: each way to the server and back counts when a request has a single report."""
+        clock = (
+            """
+            INSERT INTO ledger_clock (category_id, applied_until) VALUES (%s, %s)
+            ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until
+            """,
+            [self.category.pk, self.now],
+        )
+        steps = [*self._changed_wallets(), *self._changed_allocations(), clock]
         with connection.cursor() as cursor:
             cursor.execute(
-                """
-                INSERT INTO ledger_clock (category_id, applied_until) VALUES (%s, %s)
-                ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until
-                """,
-                [self.category.pk, self.now],
+                ";".join(statement for statement, _ in steps), [value for _, values in steps for value in values]
             )
 
-    def _write_wallets(self) -> None:
+    def _changed_wallets(self) -> Iterator[tuple[str, list[Any]]]:
         book, before = self.book, self._before
         changed = np.flatnonzero(
             (book.used != before.used)
@@ -416,24 +432,19 @@ class Ledger:
         if not len(changed):
             return
         ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
-        columns = (ids, book.used, book.uncovered, book.written_off)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                UPDATE wallet w
-                SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
-                FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
-                     AS v(id, used, uncovered, written_off, locked)
-                WHERE w.id = v.id AND w.category_id = %s
-                """,
-                [
-                    *(copying.array(column[changed]) for column in columns),
-                    copying.array(book.locked[changed]),
-                    self.category.pk,
-                ],
-            )
+        columns = (ids, book.used, book.uncovered, book.written_off, book.locked)
+        yield (
+            """
+            UPDATE wallet w
+            SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
+            FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
+                 AS v(id, used, uncovered, written_off, locked)
+            WHERE w.id = v.id AND w.category_id = %s
+            """,
+            [*(copying.array(column[changed]) for column in columns), self.category.pk],
+        )
 
-    def _write_allocations(self) -> None:
+    def _changed_allocations(self) -> Iterator[tuple[str, list[Any]]]:
         book, before = self.book, self._before
         old = slice(0, len(before.wallet))  # those made in this operation were inserted by whoever made them
         reshaped = (
@@ -445,33 +456,32 @@ class Ledger:
         drawn = np.flatnonzero((book.drawn[old] != before.drawn) & ~reshaped)
         changed = np.flatnonzero(reshaped)
         ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
-        with connection.cursor() as cursor:
-            if len(drawn):  # all that a report does
-                cursor.execute(
-                    """
-                    UPDATE allocation a SET drawn_ticks = v.drawn FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, drawn)
-                    WHERE a.id = v.id AND a.category_id = %s
-                    """,
-                    [copying.array(ids[drawn]), copying.array(book.drawn[drawn]), self.category.pk],
-                )
-            if len(changed):
-                cursor.execute(
-                    """
-                    UPDATE allocation a
-                    SET quota_ticks = v.quota, drawn_ticks = v.drawn, start = v.first, "end" = v.last,
-                        closed_at = coalesce(a.closed_at, v.closed_at)
-                    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[],
-                                %s::timestamptz[]) AS v(id, quota, drawn, first, last, closed_at)
-                    WHERE a.id = v.id AND a.category_id = %s
-                    """,
-                    [
-                        *(copying.array(column[changed]) for column in (ids, book.quota, book.drawn)),
-                        [instant(time) for time in book.start[changed].tolist()],
-                        [instant(time) for time in book.end[changed].tolist()],
-                        [instant(self._closed[row]) if row in self._closed else None for row in changed.tolist()],
-                        self.category.pk,
-                    ],
-                )
+        if len(drawn):  # all that a report does
+            yield (
+                """
+                UPDATE allocation a SET drawn_ticks = v.drawn FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, drawn)
+                WHERE a.id = v.id AND a.category_id = %s
+                """,
+                [copying.array(ids[drawn]), copying.array(book.drawn[drawn]), self.category.pk],
+            )
+        if len(changed):
+            yield (
+                """
+                UPDATE allocation a
+                SET quota_ticks = v.quota, drawn_ticks = v.drawn, start = v.first, "end" = v.last,
+                    closed_at = coalesce(a.closed_at, v.closed_at)
+                FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[],
+                            %s::timestamptz[]) AS v(id, quota, drawn, first, last, closed_at)
+                WHERE a.id = v.id AND a.category_id = %s
+                """,
+                [
+                    *(copying.array(column[changed]) for column in (ids, book.quota, book.drawn)),
+                    [instant(time) for time in book.start[changed].tolist()],
+                    [instant(time) for time in book.end[changed].tolist()],
+                    [instant(self._closed[row]) if row in self._closed else None for row in changed.tolist()],
+                    self.category.pk,
+                ],
+            )
 
     def _write_journal(self) -> None:
         wallet_ids = np.array(self.loaded.wallet_ids, dtype=np.int64)

@@ -35,12 +35,14 @@ def post_usage(
     by: Person | None,
     at: datetime,
 ) -> Posted:
-    """Book differences of usage, in the caller's transaction; all of them or none.
+    """Book differences of usage, in the caller's transaction, which holds the category's lock; all of them or none.
 
     wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
     raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
     """
-    ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at)
+    ledger = Ledger(
+        category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at, is_locked=True
+    )
     loaded, book = ledger.loaded, ledger.book
     ids = np.array(loaded.wallet_ids, dtype=np.int64)
     rows = np.searchsorted(ids, wallet_ids)

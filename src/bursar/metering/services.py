@@ -11,10 +11,11 @@ from django.db import IntegrityError, connection, transaction
 
 from bursar.accounting import copying
 from bursar.accounting import services as accounting
-from bursar.accounting.books import lock, micros, present, read
+from bursar.accounting.books import lock, micros, read
 from bursar.accounting.errors import MoreTakenBackThanUsed
 from bursar.accounting.selectors import Balance, balances_in
 from bursar.accounting.usage import post_usage
+from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger.book import Ints
 from bursar.engine.ledger.errors import Overflow
@@ -71,11 +72,11 @@ def post_reports(
 
     plans: list[_Plan] = []
     for category_id, indexes in _by_category(batch, {one.index for one in found}).items():
-        lock(category_id)
+        now = max(at, lock(category_id))
         # Mostly all of a request is sound and of one category, and its columns are those.
         own = columns if len(indexes) == len(batch) else None
         columns_of = own or Columns([batch[index] for index in indexes])
-        plan = _Plan(categories[category_id], indexes, columns_of, present(category_id, at))
+        plan = _Plan(categories[category_id], indexes, columns_of, now)
         plan.sort_out()
         found += plan.faults
         plans.append(plan)
@@ -113,13 +114,8 @@ def _refuse(faults: Iterable[Fault]) -> None:
 
 
 def _categories(batch: list[Report]) -> dict[int, ProductCategory]:
-    ids = {report.category_id for report in batch}
-    found = ProductCategory.objects.select_related("provider__organization").filter(pk__in=_countable(ids))
-    return {category.pk: category for category in found}
-
-
-def _countable(ids: Iterable[int]) -> list[int]:
-    return [key for key in ids if abs(key) <= TICKS_MAX]
+    ids = {report.category_id for report in batch if abs(report.category_id) <= TICKS_MAX}
+    return {category.pk: category for category in catalogue.categories_with_provider(ids)}
 
 
 def _unknown(

@@ -209,8 +209,9 @@ def test_report_usage__beyond_the_quota__is_taken_and_says_why(nation: Nation) -
 @pytest.mark.parametrize(
     ("reports", "status", "code", "location"),
     [
-        ([{"amount_ticks": "many"}], 422, "invalid_request", "body.reports.0.amount_ticks"),
-        ([{"amount_ticks": 1.5}], 422, "invalid_request", "body.reports.0.amount_ticks"),
+        ([{"amount_ticks": "many"}], 422, "reports_at_fault", "body.reports.0.amount_ticks"),
+        ([{}, {"report_id": "r-2", "amount_ticks": 1.5}], 422, "reports_at_fault", "body.reports.1.amount_ticks"),
+        ([{"category_id": None}], 422, "reports_at_fault", "body.reports.0"),
         ([{}, {"report_id": "r-2", "workspace_id": 999_999}], 422, "reports_at_fault", "body.reports.1"),
         ([{}, {"report_id": "r-2", "period_end": "2099-01-01T00:00:00Z"}], 422, "reports_at_fault", "body.reports.1"),
         ([{"report_id": "physics-1"}], 409, "report_conflict", "body.reports.0"),
