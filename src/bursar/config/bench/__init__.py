@@ -1,0 +1,1 @@
+"""What is measured: shapes of ledgers, and how fast each kind of work goes on them."""
