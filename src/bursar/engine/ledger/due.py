@@ -68,7 +68,7 @@ def _apply(book: Book, at: int, changes: list[Change]) -> None:
 def _one(book: Book, plan: Plan, wallet: int, amount: int, *, back: bool) -> None:
     flow = np.zeros(len(book.used), dtype=np.int64)
     flow[wallet] = amount
-    if tree.fits(book, plan, flow):
+    if tree.fits(plan, flow):
         (tree.empty if back else tree.fill)(book, plan, flow)
         return
     walk = Walk(book)
