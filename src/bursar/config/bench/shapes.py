@@ -1,13 +1,13 @@
 """Ledgers of known shape to measure on, as books in memory. Everything is drawn from a seed: the same shape each time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from bursar.engine.ledger import Book, Charged, Rules, post
+from bursar.engine.ledger import Book, Charged, Rules
 from bursar.engine.ledger.book import ROOT, Ints
+from bursar.engine.ledger.plan import drawing
 
 PLENTY: Final = 2**50  # ticks that no run of a benchmark uses up
 YEAR: Final = 365 * 24 * 3600
@@ -84,15 +84,21 @@ def many_sources(wallets: int, each: int, *, sources: int = 20) -> Shape:
     return Shape(_book(sources + wallets, wallet, source), below)
 
 
-def running_out(make: Callable[[], Shape], batches: list[tuple[Ints, Ints]]) -> Shape:
-    """The same shape with quotas that are used up on the way: each is 25% to 75% of what these batches would draw."""
-    played = make().book
+def running_out(shape: Shape, batches: list[tuple[Ints, Ints]]) -> Shape:
+    """The same shape with quotas that are used up on the way: each is 25% to 75% of an even share of these batches."""
+    book, plan = shape.book.copy(), drawing(shape.book, shape.book.now)
+    demand = np.zeros(len(book.used), dtype=np.int64)
     for wallets, amounts in batches:
-        post(played, wallets, amounts, played.now)
+        np.add.at(demand, wallets, amounts)
+    for wallet in sorted(range(len(demand)), key=lambda row: -plan.depth[row]):
+        for row in plan.into[wallet]:
+            book.quota[row] = demand[wallet] // len(plan.into[wallet])
+            if book.source[row] != ROOT:
+                demand[book.source[row]] += book.quota[row]
     random = np.random.default_rng(SEED)
-    shape = make()
-    shape.book.quota[:] = played.drawn * random.integers(250, 751, len(played.drawn)) // 1_000
-    return shape
+    # Never nothing: a wallet without any quota would be locked before it began.
+    book.quota = np.maximum(1, book.quota * random.integers(250, 751, len(book.quota)) // 1_000)
+    return Shape(book, shape.reporting)
 
 
 def _book(wallets: int, wallet: Ints, source: Ints) -> Book:

@@ -54,8 +54,7 @@ class Figures:
         used, uncovered, written_off, drawn = (
             column.moved(since) for column, since in zip(columns, before, strict=True)
         )
-        if any(self.used[row] > MAX for row in used) or any(self.uncovered[row] > MAX for row in uncovered):
-            raise Overflow
+        self._check()
         wallets, allocations = sorted({*used, *uncovered, *written_off}), sorted(drawn)
         if wallets or allocations:
             into.append(
@@ -75,8 +74,14 @@ class Figures:
             )
 
     def write_back(self) -> None:
+        """raises   Overflow"""
+        self._check()
         for column in (self.used, self.uncovered, self.written_off, self.drawn):
             column.write_back()
+
+    def _check(self) -> None:
+        if max(self.used.values(), default=0) > MAX or max(self.uncovered.values(), default=0) > MAX:
+            raise Overflow
 
 
 def _column(values: list[int]) -> Ints:

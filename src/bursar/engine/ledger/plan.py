@@ -8,6 +8,7 @@ worked out when it is asked for: one report needs a few rows, a pass over arrays
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -123,8 +124,7 @@ class Plan:
         rows, wallet, source = self._rows[order], wallet[order], source[order]
         edges = np.append(np.flatnonzero(_starts(depth[wallet])), len(rows)).tolist()
         return tuple(
-            _level(rows[first:last], wallet[first:last], source[first:last])
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            _level(rows[first:last], wallet[first:last], source[first:last]) for first, last in pairwise(edges)
         )
 
     @cached_property

@@ -89,7 +89,8 @@ def _post(
     changes: list[Change],
 ) -> None:
     # Where sums could leave an int64, the same arrays hold whole numbers of any size instead.
-    exact = max(int(amounts.max()), -int(amounts.min())) * len(amounts) < tree.SAFE
+    most = max(int(amounts.max()), -int(amounts.min()))
+    exact = most * len(amounts) < tree.SAFE or float(np.abs(amounts.astype(np.float64)).sum()) < tree.SAFE
     column: type[Any] = np.int64 if exact else np.object_
     missing: Amounts = np.zeros(len(book.used), dtype=column)
     for at, where in _by_epoch(book, used_at, boundaries):

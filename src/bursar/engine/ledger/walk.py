@@ -10,7 +10,6 @@ from bursar.engine.ledger.errors import Overflow
 from bursar.engine.ledger.few import Few, Figures
 from bursar.engine.ledger.plan import Plan
 
-
 Column = list[int] | Few
 
 
