@@ -1,5 +1,7 @@
 """Operations on a small ledger, for the laws to be tried on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from bursar.engine.ledger import (
     transfer,
     write_off,
 )
+from bursar.engine.ledger import posting as engine_posting
 from bursar.engine.ledger.book import ROOT
 from tests.properties.ledger_reference import Reference, Refused
 
@@ -41,6 +44,8 @@ def _reports(signed: bool) -> st.SearchStrategy[list[tuple[int, int, int]]]:
 def steps(*, tree: bool, size: int = 14) -> st.SearchStrategy[list[tuple[Any, ...]]]:
     """Each step is (wait, operation, arguments). In trees wallet w draws only from (w - 1) // 2.
 
+    A posting says also whether the engine takes it report by report or in passes over the whole book.
+
     A story begins with quota for every wallet, in overlapping windows, so that there is something to go wrong with.
     """
     source = st.just(None) if tree else st.one_of(st.none(), wallets)
@@ -55,11 +60,11 @@ def steps(*, tree: bool, size: int = 14) -> st.SearchStrategy[list[tuple[Any, ..
         )
         for wallet in range(WALLETS)
     ]
-    posting = st.tuples(waits, st.just("post"), _reports(signed=True))
+    posting = st.tuples(waits, st.just("post"), _reports(signed=True), st.booleans())
     step = st.one_of(
         posting,
         posting,
-        st.tuples(st.just(0), st.just("post"), _reports(signed=True)),
+        st.tuples(st.just(0), st.just("post"), _reports(signed=True), st.booleans()),
         st.tuples(waits, st.just("allocate"), wallets, source, quotas, window, st.integers(0, 1)),
         st.tuples(st.just(0), st.just("allocate_now"), wallets, source, quotas, st.integers(1, 40)),
         st.tuples(waits, st.just("change"), rows, st.integers(0, 60), st.integers(1, 60)),
@@ -123,7 +128,8 @@ class Pair:
                 )
             case "post":
                 columns = [np.array(column, dtype=np.int64) for column in zip(*self._dated(args[0]), strict=True)]
-                post(book, *columns)
+                with one_by_one(args[1]):
+                    post(book, *columns)
             case "change" if count:
                 row = args[0] % count
                 change(book, row, quota=args[1], end=int(book.start[row]) + args[2])
@@ -161,6 +167,17 @@ class Pair:
             (start, length), priority = rest
             end = start + length
         return (wallet, self._source(wallet, source), quota, start, end, priority)
+
+
+@contextmanager
+def one_by_one(few: bool) -> Iterator[None]:
+    """Have the engine post report by report, or in passes over the whole book, whatever the size of the request."""
+    kept = engine_posting.FEW
+    engine_posting.FEW = 1_000 if few else 0
+    try:
+        yield
+    finally:
+        engine_posting.FEW = kept
 
 
 def same_figures(one: Book, other: Book) -> bool:

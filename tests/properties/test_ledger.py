@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from bursar.engine.ledger import (
     Book,
+    Change,
     Charged,
+    LedgerRefusal,
     Rules,
     advance,
     allocate,
@@ -19,7 +21,7 @@ from bursar.engine.ledger import (
     settle,
 )
 from bursar.engine.ledger.book import ROOT
-from tests.properties.ledger_strategies import WALLETS, Pair, same_figures, steps
+from tests.properties.ledger_strategies import WALLETS, Pair, one_by_one, same_figures, steps
 
 kinds = st.sampled_from(list(Charged))
 graces = st.integers(0, 10)
@@ -64,8 +66,6 @@ class _EngineOnly:
         pair.reference = self  # type: ignore[assignment]  # only its `now` is read
 
     def do(self, step) -> None:
-        from bursar.engine.ledger import LedgerRefusal
-
         wait, name, *rest = step
         self.now = max(self.pair.book.now, 0) + wait
         advance(self.pair.book, self.now)
@@ -181,10 +181,41 @@ def test_passes_over_arrays__equal_the_walk(charged, grace, story) -> None:
     assert same_figures(swift, slow)
 
 
+@given(
+    charged=kinds,
+    grace=graces,
+    story=steps(tree=False),
+    reports=st.lists(
+        st.tuples(st.integers(0, WALLETS - 1), st.integers(-30, 60), st.integers(0, 30)), min_size=1, max_size=12
+    ),
+)
+def test_post__report_by_report_or_in_passes__is_the_same_to_the_last_change(charged, grace, story, reports) -> None:
+    book = _play(charged, grace, story)
+    wallets, amounts, ago = (np.array(column, dtype=np.int64) for column in zip(*reports, strict=True))
+    outcomes = []
+    for few in (True, False):
+        played = book.copy()
+        with one_by_one(few):
+            try:
+                changes = post(played, wallets, amounts, played.now - ago)
+            except LedgerRefusal as refusal:
+                changes = refusal
+                assert same_figures(played, book)
+        outcomes.append((played, changes))
+    (one, its), (other, others) = outcomes
+    assert same_figures(one, other)
+    assert _told(its) == _told(others)
+
+
+def _told(changes: list[Change] | LedgerRefusal) -> object:
+    if isinstance(changes, LedgerRefusal):
+        return (type(changes), getattr(changes, "wallets", ()))
+    columns = ("wallets", "used", "uncovered", "written_off", "allocations", "drawn", "quota", "opened", "closed")
+    return [(one.kind, one.at, *(getattr(one, name).tolist() for name in columns)) for one in changes]
+
+
 @given(charged=kinds, story=steps(tree=False), amount=st.integers(2**62, 2**63 - 1))
 def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, amount) -> None:
-    from bursar.engine.ledger import LedgerRefusal
-
     book = _play(charged, 0, story)
     before, used = book.copy(), int(book.used[0])
     try:
@@ -204,7 +235,7 @@ def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, 
     ),
 )
 def test_by_hour__whatever_was_posted__is_assigned_as_the_plain_reference_does(charged, story, reports) -> None:
-    from bursar.engine.ledger import Kind, LedgerRefusal, by_hour, epochs
+    from bursar.engine.ledger import Kind, by_hour, epochs
     from bursar.engine.ledger.hours import UNCOVERED, WRITTEN_OFF
     from tests.properties.hours_reference import by_hour as plainly
 

@@ -11,7 +11,7 @@ import msgspec
 from django.db import transaction
 
 from bursar.accounting import services as accounting
-from bursar.accounting.books import read
+from bursar.accounting.books import Loaded, read
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import Charging, ProductCategory, ProductType, ServiceProvider
 from bursar.engine.ledger import available_everywhere
@@ -79,15 +79,22 @@ class Player:
 
     def play(self, step: Mapping[str, Any]) -> bool:
         """Do one step; whether it was refused."""
-        at = _time(step["at"])
+        return self.attempt(step) is not None
+
+    def attempt(self, step: Mapping[str, Any]) -> DomainError | None:
+        """Do one step; the refusal, if it was one."""
         try:
-            self._do(step, at)
-        except DomainError:
-            return True
-        return False
+            self._do(step, _time(step["at"]))
+        except DomainError as refusal:
+            return refusal
+        return None
+
+    def read(self, at: int) -> Loaded:
+        """What the tables hold, with what is due by then applied."""
+        return read(self.category, [wallet.pk for wallet in self.wallets.values()], _time(at))
 
     def state(self, *, refused: bool, at: int) -> dict[str, Any]:
-        loaded = read(self.category, [wallet.pk for wallet in self.wallets.values()], _time(at))
+        loaded = self.read(at)
         book = loaded.book
         rows = [loaded.row_of_wallet[wallet.pk] for wallet in self.wallets.values()]
         available = available_everywhere(book, rows)
@@ -130,6 +137,14 @@ class Player:
                     by=None,
                     at=at,
                 )
+            case "revoke":
+                accounting.revoke_allocation(allocation=self.allocations[step["id"]], by=None, at=at)
+            case "transfer":
+                giver, taker = self.allocations[step["id"]], self.allocations[step["to"]]
+                accounting.transfer_quota(giver=giver, taker=taker, amount_ticks=step["amount"], by=None, at=at)
+            case "write_off":
+                wallet, reason = self.wallets[step["wallet"]], "scenario"
+                accounting.write_off(wallet=wallet, amount_ticks=step["amount"], reason=reason, by=None, at=at)
             case "charge" | "level":
                 self._report(step, at)
             case other:

@@ -242,6 +242,15 @@ def test_post__beyond_the_numbers__is_refused_and_nothing_changed() -> None:
     assert (int(book.used[0]), int(book.drawn[0])) == (MAX, MAX)
 
 
+def test_post__amounts_that_only_together_can_be_counted__are_booked() -> None:
+    book = over_time()
+    allocate(book, wallet=ROOT_WALLET, source=ROOT, quota=100, start=0, end=9)
+    huge = 2**62
+    amounts = [huge, -huge, 5] * 10  # more reports than are taken one by one
+    post(book, np.full(30, ROOT_WALLET), np.array(amounts), 0)
+    assert (book.used[ROOT_WALLET], book.drawn.tolist()) == (50, [50])
+
+
 def test_post__children_beyond_what_a_parent_can_count__is_refused() -> None:
     book = over_time()
     for wallet in (LEFT, RIGHT):

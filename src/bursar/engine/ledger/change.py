@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
@@ -51,40 +52,63 @@ class Change:
         return not (len(self.wallets) or len(self.allocations) or len(self.opened) or len(self.closed))
 
 
-_NONE: Ints = np.zeros(0, dtype=np.int64)
+NONE: Final[Ints] = np.zeros(0, dtype=np.int64)
 
 
 def nothing(kind: Kind, at: int) -> Change:
     """A step in which no figure moved."""
-    return Change(kind, at, *(_NONE,) * 9)
+    return Change(kind, at, *(NONE,) * 9)
+
+
+_WALLETS: Final = ("used", "uncovered", "written_off")
+_ALLOCATIONS: Final = ("drawn", "quota")
+DRAWN: Final = ("used", "uncovered", "drawn")
+RELEASED: Final = ("used", "uncovered", "written_off", "drawn")
+ALL: Final = (*_WALLETS, *_ALLOCATIONS, "closed")
 
 
 @contextmanager
-def recorded(book: Book, kind: Kind, at: int, into: list[Change], opened: Ints = _NONE) -> Iterator[None]:
-    """Append to `into` what the body changes, if anything; allocations must not be added inside."""
-    used, uncovered, written_off = book.used.copy(), book.uncovered.copy(), book.written_off.copy()
-    drawn, quota, closed = book.drawn.copy(), book.quota.copy(), book.closed.copy()
+def recorded(
+    book: Book,
+    kind: Kind,
+    at: int,
+    into: list[Change],
+    *,
+    opened: Ints = NONE,
+    columns: tuple[str, ...] = ALL,
+) -> Iterator[None]:
+    """Append to `into` what the body changes, if anything; allocations must not be added inside.
+
+    The columns that the body may write into are replaced by copies: whoever kept the old ones has what was before.
+    """
+    before = {name: getattr(book, name) for name in columns}
+    for name, column in before.items():
+        setattr(book, name, column.copy())
     yield
-    # In place: the copies become the differences, so that nothing more is allocated.
-    np.subtract(book.used, used, out=used)
-    np.subtract(book.uncovered, uncovered, out=uncovered)
-    np.subtract(book.written_off, written_off, out=written_off)
-    np.subtract(book.drawn, drawn, out=drawn)
-    np.subtract(book.quota, quota, out=quota)
-    wallets = np.flatnonzero(used | uncovered | written_off)
-    allocations = np.flatnonzero(drawn | quota)
+    moved = {name: getattr(book, name) - column for name, column in before.items() if name != "closed"}
+    wallets = _where_any(moved, _WALLETS)
+    allocations = _where_any(moved, _ALLOCATIONS)
     change = Change(
         kind=kind,
         at=at,
         wallets=wallets,
-        used=used[wallets],
-        uncovered=uncovered[wallets],
-        written_off=written_off[wallets],
+        **{name: _of(moved, name, wallets) for name in _WALLETS},
         allocations=allocations,
-        drawn=drawn[allocations],
-        quota=quota[allocations],
+        **{name: _of(moved, name, allocations) for name in _ALLOCATIONS},
         opened=opened,
-        closed=np.flatnonzero(book.closed & ~closed),
+        closed=np.flatnonzero(book.closed & ~before["closed"]) if "closed" in before else NONE,
     )
     if not change.empty:
         into.append(change)
+
+
+def _where_any(moved: dict[str, Ints], names: tuple[str, ...]) -> Ints:
+    present = [moved[name] for name in names if name in moved]
+    any_of = present[0]
+    for column in present[1:]:
+        any_of = any_of | column
+    return np.flatnonzero(any_of)
+
+
+def _of(moved: dict[str, Ints], name: str, rows: Ints) -> Ints:
+    return moved[name][rows] if name in moved else np.zeros(len(rows), dtype=np.int64)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from bursar.engine.ledger import tree
 from bursar.engine.ledger.book import ROOT, Book, Charged, Ints
 from bursar.engine.ledger.change import Change, Kind, recorded
+from bursar.engine.ledger.few import Figures
 from bursar.engine.ledger.locks import following_locks
-from bursar.engine.ledger.plan import Plan, drawing, releasing
+from bursar.engine.ledger.plan import drawing, releasing
 from bursar.engine.ledger.posting import settle
 from bursar.engine.ledger.walk import Walk
 
@@ -42,16 +42,26 @@ def next_due(book: Book) -> int | None:
 def close_rows(book: Book, rows: Ints, kind: Kind, at: int, changes: list[Change]) -> None:
     """Close allocations now: what an over-time one drew is frozen; what a level drew goes back and is drawn again."""
     with recorded(book, kind, at, changes):
-        for row in rows.tolist():
-            amount, wallet, source = int(book.drawn[row]), int(book.wallet[row]), int(book.source[row])
-            book.closed[row] = True
+        if book.rules.charged is Charged.OVER_TIME or not book.drawn[rows].any():
+            book.closed[rows] = True
             book.cache.clear()
-            if book.rules.charged is Charged.OVER_TIME or not amount:
+            return
+        # Made before: what is closed here gives nothing back any more, since nothing is drawn through it.
+        back = releasing(book, at)
+        book.closed[rows] = True
+        book.cache.clear()
+        plan = drawing(book, at)
+        figures = Figures(book)
+        walk = Walk(book, figures)
+        for row in rows.tolist():
+            amount, source = figures.drawn[row], figures.source[row]
+            if not amount:
                 continue
-            book.drawn[row] = 0
+            figures.drawn[row] = 0
             if source != ROOT:
-                _one(book, releasing(book, at), source, amount, back=True)
-            _one(book, drawing(book, at), wallet, amount, back=False)
+                walk.release(back, source, amount)
+            walk.draw(plan, int(book.wallet[row]), amount)
+        figures.write_back()
 
 
 def _apply(book: Book, at: int, changes: list[Change]) -> None:
@@ -63,17 +73,3 @@ def _apply(book: Book, at: int, changes: list[Change]) -> None:
     if len(closing):
         close_rows(book, closing, Kind.CLOSE, at, changes)
     settle(book, changes)
-
-
-def _one(book: Book, plan: Plan, wallet: int, amount: int, *, back: bool) -> None:
-    flow = np.zeros(len(book.used), dtype=np.int64)
-    flow[wallet] = amount
-    if tree.fits(book, plan, flow):
-        (tree.empty if back else tree.fill)(book, plan, flow)
-        return
-    walk = Walk(book)
-    if back:
-        walk.release(plan, wallet, amount)
-    else:
-        walk.draw(plan, wallet, amount)
-    walk.commit()

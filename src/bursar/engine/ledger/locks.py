@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bursar.engine.ledger.book import ROOT, Book, Ints, Mask
-from bursar.engine.ledger.plan import drawing
+from bursar.engine.ledger.plan import drawing, given, held
 
 
 def passable(book: Book) -> Mask:
@@ -47,20 +47,27 @@ def following_locks(book: Book) -> Iterator[None]:
 
 
 def relock(book: Book, wallets: Ints, open_now: Mask | None = None) -> None:
-    """Decide the locks of these wallets anew, and of those below wherever one flipped."""
-    can_pass = passable(book) if open_now is None else open_now
-    rows = np.flatnonzero(can_pass)
-    holder, source = book.wallet[rows], book.source[rows]
+    """Decide the locks of these wallets anew, and of those below wherever one flipped.
+
+    open_now   what can pass now, where it is known for all allocations
+    """
+    members = drawing(book, book.now).members
+
+    def passing(rows: Ints) -> Ints:
+        if open_now is not None:
+            return rows[open_now[rows]]
+        return rows[members[rows] & (book.drawn[rows] < book.quota[rows])]
+
     frontier = np.unique(wallets)
-    asked = np.zeros(len(book.used), dtype=np.bool_)
     while len(frontier):
+        rows = passing(held(book).of(frontier))
+        source = book.source[rows]
         source_open = (source == ROOT) | ~book.locked[source]
-        states = lock_states(len(book.used), holder, source_open)
-        flipped = frontier[states[frontier] != book.locked[frontier]]
-        book.locked[flipped] = states[flipped]
-        asked[:] = False
-        asked[flipped] = True
-        frontier = np.unique(holder[(source != ROOT) & asked[source]])
+        states = lock_states(len(frontier), np.searchsorted(frontier, book.wallet[rows]), source_open)
+        turned = states != book.locked[frontier]
+        flipped = frontier[turned]
+        book.locked[flipped] = states[turned]
+        frontier = np.unique(book.wallet[passing(given(book).of(flipped))])
 
 
 def over(book: Book) -> Mask:

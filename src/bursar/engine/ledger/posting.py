@@ -1,21 +1,25 @@
 """Usage comes in: requests netted per wallet and epoch, drawn, given back and settled."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bursar.engine.ledger import tree
 from bursar.engine.ledger.book import MAX, Book, Ints
-from bursar.engine.ledger.change import Change, Kind, recorded
+from bursar.engine.ledger.change import DRAWN, RELEASED, Change, Kind, recorded
 from bursar.engine.ledger.errors import NegativeUsage, Overflow
-from bursar.engine.ledger.locks import following_locks, passable
-from bursar.engine.ledger.plan import drawing, releasing
+from bursar.engine.ledger.few import Figures
+from bursar.engine.ledger.locks import following_locks, passable, relock
+from bursar.engine.ledger.plan import Plan, drawing, releasing
 from bursar.engine.ledger.walk import Walk
 
 # Ticks as int64 or, where sums could leave it, as whole numbers of any size (dtype object).
 Amounts = NDArray[Any]
+
+# Up to so many reports are posted one by one, reading only what they meet; more of them in passes over the whole book.
+FEW: Final = 16
 
 
 def epochs(book: Book) -> Ints:
@@ -37,7 +41,11 @@ def post(book: Book, wallets: Ints, amounts: Ints, used_at: Ints | int, boundari
     if not len(wallets):
         return []
     changes: list[Change] = []
-    before = (book.used.copy(), book.uncovered.copy(), book.written_off.copy(), book.drawn.copy())
+    if len(wallets) <= FEW:
+        _post_few(book, wallets, amounts, used_at, boundaries, changes)
+        return changes
+    # Nothing writes into these columns: whatever moves figures puts copies in their place.
+    before = (book.used, book.uncovered, book.written_off, book.drawn)
     locked = book.locked.copy()
     try:
         with following_locks(book):
@@ -61,18 +69,14 @@ def settle(book: Book, changes: list[Change]) -> None:
     if not needy.any():
         return
     plan = drawing(book, book.now)
-    with recorded(book, Kind.SETTLE, book.now, changes):
+    with recorded(book, Kind.SETTLE, book.now, changes, columns=DRAWN):
         amounts = np.where(needy, book.uncovered, 0)
-        if tree.fits(book, plan, amounts):
+        if tree.fits(plan, amounts):
             book.uncovered -= amounts
             tree.fill(book, plan, amounts)
             return
         walk = Walk(book)
-        rows = np.flatnonzero(needy).tolist()
-        # From the roots down: what stands higher up is the nearer claim on the room there.
-        for wallet in sorted(rows, key=lambda row: (plan.depth[row], row)):
-            amount, walk.uncovered[wallet] = walk.uncovered[wallet], 0
-            walk.draw(plan, wallet, amount)
+        _settle_in_order(plan, walk, np.flatnonzero(needy).tolist())
         walk.commit()
 
 
@@ -85,7 +89,8 @@ def _post(
     changes: list[Change],
 ) -> None:
     # Where sums could leave an int64, the same arrays hold whole numbers of any size instead.
-    exact = float(np.abs(amounts.astype(np.float64)).sum()) < tree.SAFE
+    most = max(int(amounts.max()), -int(amounts.min()))
+    exact = most * len(amounts) < tree.SAFE or float(np.abs(amounts.astype(np.float64)).sum()) < tree.SAFE
     column: type[Any] = np.int64 if exact else np.object_
     missing: Amounts = np.zeros(len(book.used), dtype=column)
     for at, where in _by_epoch(book, used_at, boundaries):
@@ -122,14 +127,91 @@ def _post_epoch(book: Book, at: int, rows: Ints, net: Amounts, missing: Amounts,
     back = np.minimum(np.where(net < 0, -net, 0), book.used)
     missing += np.where(net < 0, -net, 0) - back
     if back.any():
-        with recorded(book, Kind.RELEASE, at, changes):
+        with recorded(book, Kind.RELEASE, at, changes, columns=RELEASED):
             book.used -= back.astype(np.int64)
             _release(book, at, rows, back)
     more = np.where(net > 0, net, 0)
     if more.any():
-        with recorded(book, Kind.DRAW, at, changes):
+        with recorded(book, Kind.DRAW, at, changes, columns=DRAWN):
             _use(book, more)
             _draw(book, at, rows, more)
+
+
+def _post_few(
+    book: Book,
+    wallets: Ints,
+    amounts: Ints,
+    used_at: Ints | int,
+    boundaries: Ints | None,
+    changes: list[Change],
+) -> None:
+    figures = Figures(book)
+    walk = Walk(book, figures)
+    draws = book.rules.requires_allocation
+    missing: dict[int, int] = {}
+    for at, where in _by_epoch(book, used_at, boundaries):
+        net: dict[int, int] = {}
+        for row, amount in zip(wallets[where].tolist(), amounts[where].tolist(), strict=True):
+            net[row] = net.get(row, 0) + amount
+        for row in net:
+            net[row] -= missing.pop(row, 0)
+        if any(amount < 0 for amount in net.values()):
+            with figures.recorded(Kind.RELEASE, at, changes):
+                for row, amount in net.items():
+                    back = min(-amount, figures.used[row])
+                    if amount + back < 0:
+                        missing[row] = -amount - back
+                    if back > 0:
+                        figures.used[row] -= back
+                        if draws:
+                            walk.release(releasing(book, at), row, back)
+        with figures.recorded(Kind.DRAW, at, changes):
+            for row, amount in net.items():
+                if amount > 0:
+                    figures.used[row] += amount
+                    if draws:
+                        walk.draw(drawing(book, at), row, amount)
+    if missing:
+        raise NegativeUsage(wallets=tuple(sorted(missing)))
+    if draws:
+        _settle_few(book, figures, walk, changes)
+        turned = _turned(book, figures)
+        figures.write_back()
+        if turned:
+            relock(book, np.array(turned, dtype=np.int64))
+    else:
+        figures.write_back()
+
+
+def _settle_few(book: Book, figures: Figures, walk: Walk, changes: list[Change]) -> None:
+    # Before this request no wallet stood uncovered with room: only those it touched can now.
+    plan = drawing(book, book.now)
+    touched = {*figures.uncovered, *(int(book.wallet[row]) for row in figures.drawn)}
+    needy = [
+        wallet
+        for wallet in touched
+        if figures.uncovered[wallet] and any(figures.drawn[row] < figures.quota[row] for row in plan.into[wallet])
+    ]
+    if needy:
+        with figures.recorded(Kind.SETTLE, book.now, changes):
+            _settle_in_order(plan, walk, needy)
+
+
+def _settle_in_order(plan: Plan, walk: Walk, needy: Iterable[int]) -> None:
+    """From the roots down: what stands higher up is the nearer claim on the room there."""
+    for wallet in sorted(needy, key=lambda row: (plan.depth[row], row)):
+        amount, walk.uncovered[wallet] = walk.uncovered[wallet], 0
+        walk.draw(plan, wallet, amount)
+
+
+def _turned(book: Book, figures: Figures) -> list[int]:
+    """The wallets that hold an allocation which became full or got room."""
+    members = drawing(book, book.now).members
+    return [
+        int(book.wallet[row])
+        for row, drawn in figures.drawn.items()
+        if members[row] and (drawn < figures.quota[row]) != bool(book.drawn[row] < book.quota[row])
+    ]
 
 
 def _use(book: Book, more: Amounts) -> None:
@@ -149,7 +231,7 @@ def _draw(book: Book, at: int, rows: Ints, more: Amounts) -> None:
     if not book.rules.requires_allocation:
         return
     plan = drawing(book, at)
-    if tree.fits(book, plan, more):
+    if tree.fits(plan, more):
         tree.fill(book, plan, more)
         return
     walk = Walk(book)
@@ -162,7 +244,7 @@ def _release(book: Book, at: int, rows: Ints, back: Amounts) -> None:
     if not book.rules.requires_allocation:
         return
     plan = releasing(book, at)
-    if tree.fits(book, plan, back):
+    if tree.fits(plan, back):
         tree.empty(book, plan, back)
         return
     walk = Walk(book)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from bursar.engine.ledger.book import MAX, ROOT, Book, Ints
+from bursar.engine.ledger.few import Figures
 from bursar.engine.ledger.plan import Plan, drawing
 from bursar.engine.ledger.walk import Walk
 
@@ -15,7 +16,7 @@ def available(book: Book, wallet: int, at: int | None = None) -> int:
     at   an instant of use; None = the book's present
     """
     plan = drawing(book, book.now if at is None else at)
-    return _up_the_tree(book, plan, wallet) if plan.tree else Walk(book).measure(plan, wallet)
+    return _up_the_tree(book, plan, wallet) if plan.tree else Walk(book, Figures(book)).measure(plan, wallet)
 
 
 def available_everywhere(book: Book, wallets: Iterable[int] | None = None) -> list[int]:

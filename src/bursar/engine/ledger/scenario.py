@@ -12,7 +12,7 @@ import numpy as np
 from bursar.engine.ledger.book import ROOT, Book, Charged, Rules
 from bursar.engine.ledger.due import advance
 from bursar.engine.ledger.errors import LedgerRefusal
-from bursar.engine.ledger.operations import allocate, change
+from bursar.engine.ledger.operations import allocate, change, revoke, transfer, write_off
 from bursar.engine.ledger.posting import post
 from bursar.engine.ledger.reading import available
 
@@ -36,12 +36,16 @@ class Player:
 
     def play(self, step: Mapping[str, Any]) -> bool:
         """Do one step; whether it was refused."""
+        return self.attempt(step) is not None
+
+    def attempt(self, step: Mapping[str, Any]) -> LedgerRefusal | None:
+        """Do one step; the refusal, if it was one."""
         advance(self.book, step["at"])
         try:
             self._do(step)
-        except LedgerRefusal:
-            return True
-        return False
+        except LedgerRefusal as refusal:
+            return refusal
+        return None
 
     def state(self, *, refused: bool) -> dict[str, Any]:
         book = self.book
@@ -77,6 +81,12 @@ class Player:
             case "change":
                 fields = {name: step[name] for name in ("quota", "start", "end") if name in step}
                 change(self.book, self.allocations[step["id"]], **fields)
+            case "revoke":
+                revoke(self.book, self.allocations[step["id"]])
+            case "transfer":
+                transfer(self.book, self.allocations[step["id"]], self.allocations[step["to"]], step["amount"])
+            case "write_off":
+                write_off(self.book, self.wallets[step["wallet"]], step["amount"])
             case "charge" | "level":
                 self._report(step)
             case other:

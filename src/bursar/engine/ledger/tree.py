@@ -3,7 +3,10 @@
 Every figure is a sum, so neither the order nor the splitting of what is posted within one epoch makes a difference.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bursar.engine.ledger.book import Book, Ints
 from bursar.engine.ledger.errors import Overflow
@@ -13,10 +16,14 @@ from bursar.engine.ledger.plan import Level, Plan
 SAFE = 2.0**61
 
 
-def fits(book: Book, plan: Plan, amounts: Ints) -> bool:
-    """Whether a pass over arrays can be exact for these amounts; else the walk with whole numbers of any size is."""
-    total = float(np.abs(amounts.astype(np.float64)).sum()) * max(1, plan.widest)
-    return plan.tree and total < SAFE
+def fits(plan: Plan, amounts: NDArray[Any]) -> bool:
+    """Whether a pass over arrays can be exact for these amounts; else the walk with whole numbers of any size is.
+
+    amounts   shape (wallets,), ticks >= 0
+    """
+    if amounts.dtype == np.object_ or not plan.tree:
+        return False
+    return float(amounts.sum(dtype=np.float64)) * max(1, plan.widest) < SAFE
 
 
 def fill(book: Book, plan: Plan, inflow: Ints) -> None:

@@ -1,4 +1,4 @@
-"""The ledger where wallets may have several sources: one flow at a time, on whole numbers of any size."""
+"""The ledger where wallets may have several sources, or few are touched: one flow at a time, on numbers of any size."""
 
 from collections import deque
 from heapq import heappop, heappush
@@ -7,24 +7,29 @@ import numpy as np
 
 from bursar.engine.ledger.book import MAX, ROOT, Book
 from bursar.engine.ledger.errors import Overflow
+from bursar.engine.ledger.few import Few, Figures
 from bursar.engine.ledger.plan import Plan
+
+Column = list[int] | Few
 
 
 class Walk:
     """A working copy of the figures of a book; `commit` writes them back.
+
+    few   the figures to work on where only a few of a book are read; whoever made them writes them back
 
     A wallet that cannot reach a root stays so while amounts only go up; that is remembered from one flow to the
     next (`_dead`, and `_next`, the place of the first allocation of a wallet that may still carry), so that a
     thousand wallets below an exhausted source do not each search it anew.
     """
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, few: Figures | None = None) -> None:
         self._book = book
-        self._source: list[int] = book.source.tolist()
-        self.quota: list[int] = book.quota.tolist()
-        self.drawn: list[int] = book.drawn.tolist()
-        self.uncovered: list[int] = book.uncovered.tolist()
-        self.written_off: list[int] = book.written_off.tolist()
+        self._source: Column = book.source.tolist() if few is None else few.source
+        self.quota: Column = book.quota.tolist() if few is None else few.quota
+        self.drawn: Column = book.drawn.tolist() if few is None else few.drawn
+        self.uncovered: Column = book.uncovered.tolist() if few is None else few.uncovered
+        self.written_off: Column = book.written_off.tolist() if few is None else few.written_off
         self._plan: Plan | None = None
         self._forget()
 
@@ -51,25 +56,18 @@ class Walk:
 
         First choices first; a choice that blocks a later one is taken back, but only of what this call routes.
         """
-        if plan is not self._plan:
-            self._plan = plan
-            self._forget()
-        self._operation += 1
-        flow: dict[int, int] = {}
-        left = self._along_preference(plan, wallet, amount, flow)
-        if flow and left != 0:
-            left = self._by_rerouting(plan, wallet, left, flow)
-        return sum(moved for row, moved in flow.items() if self._source[row] == ROOT)
+        flow = self._route(plan, wallet, amount)
+        return sum([moved for row, moved in flow.items() if self._source[row] == ROOT])
 
     def measure(self, plan: Plan, wallet: int) -> int:
         """How much could be carried from a wallet to the roots, without carrying it."""
-        kept = self.drawn
-        self.drawn = kept.copy()
-        result = self.carry(plan, wallet, None)
-        self.drawn = kept
-        if result:
-            self._forget()
-        return result
+        flow = self._route(plan, wallet, None)
+        if not flow:
+            return 0
+        for row, moved in flow.items():
+            self.drawn[row] -= moved
+        self._forget()
+        return sum(moved for row, moved in flow.items() if self._source[row] == ROOT)
 
     def release(self, plan: Plan, wallet: int, amount: int) -> None:
         """Give back: what stands uncovered, what was written off, then what is drawn, and so on at each source."""
@@ -111,47 +109,67 @@ class Walk:
         )
 
     def _forget(self) -> None:
-        wallets = len(self.uncovered)
         self._operation = 0
-        self._dead = [-1] * wallets  # the operation in which it was found that no root can be reached
-        self._next = [0] * wallets
+        self._dead: dict[int, int] = {}  # the operation in which it was found that no root can be reached
+        self._next: dict[int, int] = {}
+
+    def _route(self, plan: Plan, wallet: int, amount: int | None) -> dict[int, int]:
+        """Carry up to an amount (None: all there is room for); how much through which allocation."""
+        if plan is not self._plan:
+            self._plan = plan
+            self._forget()
+        self._operation += 1
+        flow: dict[int, int] = {}
+        left = self._along_preference(plan, wallet, amount, flow)
+        if flow and left != 0:
+            self._by_rerouting(plan, wallet, left, flow)
+        return flow
 
     def _along_preference(self, plan: Plan, wallet: int, amount: int | None, flow: dict[int, int]) -> int | None:
         """Push along first choices until nothing more passes; what is left of the amount."""
-        quota, drawn, source, dead, following = self.quota, self.drawn, self._source, self._dead, self._next
+        quota, drawn, source, into = self.quota, self.drawn, self._source, plan.into
+        dead, following = self._dead, self._next
         left = amount
-        while left != 0 and dead[wallet] < 0:
+        while left != 0 and wallet not in dead:
             path: list[int] = []
+            least = left  # None: no bound yet
+            bounds: list[int | None] = []  # what `least` was before each step of the path
             at = wallet
             while at != ROOT:
-                rows = plan.into[at]
-                place = following[at]
+                rows = into[at]
+                place = first = following.get(at, 0)
                 while place < len(rows):
                     row = rows[place]
-                    if drawn[row] < quota[row] and (source[row] == ROOT or dead[source[row]] < 0):
+                    room = quota[row] - drawn[row]
+                    above = source[row]
+                    if room > 0 and above not in dead:
                         break
                     place += 1
-                following[at] = place
+                if place != first:
+                    following[at] = place
                 if place < len(rows):
-                    path.append(rows[place])
-                    at = source[rows[place]]
+                    path.append(row)
+                    bounds.append(least)
+                    if least is None or room < least:
+                        least = room
+                    at = above
                     continue
                 dead[at] = self._operation
                 if not path:
                     return left
+                least = bounds.pop()
                 path.pop()
                 at = source[path[-1]] if path else wallet
-            moved = min(quota[row] - drawn[row] for row in path)
+            assert least is not None
             if left is not None:
-                moved = min(moved, left)
-                left -= moved
+                left -= least
             for row in path:
-                drawn[row] += moved
-                flow[row] = flow.get(row, 0) + moved
+                drawn[row] += least
+                flow[row] = flow.get(row, 0) + least
         return left
 
-    def _by_rerouting(self, plan: Plan, wallet: int, left: int | None, flow: dict[int, int]) -> int | None:
-        """Push along shortest ways that may take back what this operation routed; what is left of the amount."""
+    def _by_rerouting(self, plan: Plan, wallet: int, left: int | None, flow: dict[int, int]) -> None:
+        """Push along shortest ways that may take back what this operation routed."""
         rerouted = False
         while left != 0:
             way = self._way_to_a_root(plan, wallet, flow)
@@ -168,7 +186,6 @@ class Walk:
                 flow[row] = flow.get(row, 0) + step
         if rerouted:
             self._forget()
-        return left
 
     def _way_to_a_root(self, plan: Plan, wallet: int, flow: dict[int, int]) -> list[tuple[int, bool]] | None:
         routed_into: dict[int, list[int]] = {}
@@ -190,7 +207,7 @@ class Walk:
                         way.append((step, back))
                     return way[::-1]
                 # Dead before this operation began: nothing of it runs there, so there is nothing to take back.
-                if above not in came and (self._dead[above] < 0 or self._dead[above] == self._operation):
+                if above not in came and self._dead.get(above, self._operation) == self._operation:
                     came[above] = (at, row, False)
                     queue.append(above)
             for row in routed_into.get(at, ()):
