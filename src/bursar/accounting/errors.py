@@ -43,6 +43,24 @@ class MoreTakenBackThanUsed(DomainError):
     wallet_ids: tuple[int, ...]
 
 
+@dataclass(eq=False)
+class KnownInTheFuture(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "known_in_the_future"
+    message: ClassVar[str] = N_("What will be known is not known yet. Give an instant up to now, or none.")
+    field: str = "known_at"
+
+
+@dataclass(eq=False)
+class EffectiveAfterKnown(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "effective_after_known"
+    message: ClassVar[str] = N_(
+        "The balance is asked for an instant after the one at which it was known. For what may come, ask “what if”."
+    )
+    field: str = "effective_at"
+
+
 @contextmanager
 def in_units(unit: Unit) -> Iterator[None]:
     """Let the engine's refusals speak in the category's unit instead of ticks."""

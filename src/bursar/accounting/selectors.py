@@ -305,7 +305,7 @@ def verify(*, category_id: int) -> list[Discrepancy]:
 _VERIFY = """
 WITH wallets AS (
     SELECT wallet_id, sum(used_ticks) AS used, sum(uncovered_ticks) AS uncovered, sum(written_off_ticks) AS written_off
-    FROM posting WHERE category_id = %(category)s AND allocation_id IS NULL GROUP BY wallet_id
+    FROM posting WHERE category_id = %(category)s GROUP BY wallet_id
 ), allocations AS (
     SELECT allocation_id, sum(drawn_ticks) AS drawn, sum(quota_ticks) AS quota, bool_or(turned = 'closed') AS closed,
            (array_agg(start ORDER BY id DESC) FILTER (WHERE start IS NOT NULL))[1] AS start,
