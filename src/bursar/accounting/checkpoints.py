@@ -125,7 +125,7 @@ _STRETCH: Final = f"""
       ON c.category_id = %(category)s AND c.wallet_id = p.wallet_id AND c.summed_since < %(number)s
     {_PARTS} GROUP BY p.wallet_id, v.allocation_id, p.effective_at
 """  # noqa: S608  constants
-_SUM_STRETCH: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_STRETCH}) {_RUNNING}"  # noqa: S608
+_SUM_STRETCH: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_STRETCH}) {_RUNNING}"
 
 # Every stretch so far, for the wallets that have just become ones with many postings.
 _PAST: Final = f"""
@@ -147,7 +147,7 @@ _PAST: Final = f"""
     {_PARTS} AND c.category_id = %(category)s AND c.summed_since = %(number)s AND n.number <= %(number)s
     GROUP BY n.number, p.wallet_id, v.allocation_id, p.effective_at
 """  # noqa: S608  constants
-_SUM_PAST: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_PAST}) {_RUNNING}"  # noqa: S608
+_SUM_PAST: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_PAST}) {_RUNNING}"
 
 
 def differences(category_id: int) -> list[tuple[int, int, int]]:

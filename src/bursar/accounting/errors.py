@@ -61,6 +61,40 @@ class EffectiveAfterKnown(DomainError):
     field: str = "effective_at"
 
 
+@dataclass(eq=False)
+class StepOutsideTime(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "step_outside_time"
+    message: ClassVar[str] = N_(
+        "What is tried lies between now and the end of the time looked at, which is at most ten years ahead; a rate is "
+        "not negative."
+    )
+    field: str = "steps"
+
+
+@dataclass(eq=False)
+class StepIncomplete(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "step_incomplete"
+    message: ClassVar[str] = N_("Step {number} needs “{missing}”.")
+    number: int
+    missing: str
+    field: str = "steps"
+
+
+@dataclass(eq=False)
+class StepRefused(DomainError):
+    """`refused` is the code with which the ledger would refuse the step."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "step_refused"
+    message: ClassVar[str] = N_("Step {number} would be refused: {reason}")
+    number: int
+    reason: str
+    refused: str
+    field: str = "steps"
+
+
 @contextmanager
 def in_units(unit: Unit) -> Iterator[None]:
     """Let the engine's refusals speak in the category's unit instead of ticks."""
