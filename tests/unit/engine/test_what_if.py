@@ -78,7 +78,7 @@ def test_what_if__refused_step__is_named_by_its_place() -> None:
     [([Charge(at=11, wallet=0, amount=1)], []), ([], [Rate(0, -1, 1, 0, 5)]), ([], [Rate(0, 1, 1, -1, 5)])],
 )
 def test_what_if__outside_of_the_time__is_refused(steps, rates) -> None:
-    with pytest.raises(ValueError, match="lies outside|not one of"):
+    with pytest.raises(ValueError, match=r"lies outside|not one of"):
         what_if(make_book(), steps, rates, 10)
 
 
