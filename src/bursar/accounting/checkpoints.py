@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 CHUNK: Final = 10_000
-MANY: Final = 10_000
+MANY: Final = 20_000
 BASE: Final = 16
 REACH_MAX: Final = BASE**3
 # Beside the advisory locks of categories, which are one number each.

@@ -48,14 +48,32 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _setup(*, new_tables: bool = False) -> None:
+    """Have Django and the database ready.
+
+    new_tables   make them where there are none at all; a database that is behind is left to `bursar upgrade`
+    """
+    from bursar.config.cli import setup
+
+    setup()
+    from django.db import connection
+
+    from bursar.config import installation
+
+    if not installation.pending_migrations():
+        return
+    if new_tables and not connection.introspection.table_names():
+        installation.upgrade_database()
+    else:
+        fail("The database is behind this version: run `bursar upgrade` first.")
+
+
 def with_ledger(command: Callable[P, Any]) -> Callable[P, Any]:
     """Have the database running before the command begins; a refusal ends it in the words that pages use."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
-        from bursar.config.cli import setup
-
-        setup()
+        _setup()
         from django.utils.translation import gettext
 
         from bursar.kernel.errors import DomainError
@@ -741,9 +759,7 @@ def replay(
     from bursar.engine.ledger.scenario_file import read_scenario
 
     if database:
-        from bursar.config.cli import setup
-
-        setup()
+        _setup(new_tables=True)
         from bursar.metering.replay import play_in_database as play  # type: ignore[assignment]
     differing = 0
     for number, line in _lines(file):

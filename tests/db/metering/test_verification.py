@@ -31,7 +31,7 @@ def make_ledger() -> tuple[Any, Any]:
 
 @pytest.mark.django_db
 def test_verify_everything__a_balance_was_edited__event_and_one_mail_until_it_agrees_again() -> None:
-    category, place = make_ledger()
+    category, _place = make_ledger()
     operator = make_person()
     make_membership(person=operator, role=Role.PLATFORM_OPERATOR, scope=None)
     assert verify_everything(at=AT) == 0
