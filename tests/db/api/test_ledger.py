@@ -91,7 +91,7 @@ def test_what_if__more_and_a_steady_rate__says_when_it_locks_and_writes_nothing(
 def test_explain__locked_wallet_and_a_report__names_what_binds_and_the_rows(nation: Nation) -> None:
     wallet, allocation = nation.wallet(nation.physics), nation.to_physics
     told = Api(nation.member).get(f"/wallets/{wallet.pk}/explain").json()
-    assert [(one["allocation_id"], one["ticks"]) for one in told["remedies"]][0] == (allocation.pk, 1)
+    assert next((one["allocation_id"], one["ticks"]) for one in told["remedies"]) == (allocation.pk, 1)
     assert told["words"][0] == f"Allocation {allocation.pk} of 600 core-hours to Lattice physics is used up."
     operator = make_person()
     make_membership(person=operator, role=Role.PLATFORM_OPERATOR, scope=None)
@@ -115,7 +115,7 @@ def test_verify__a_balance_was_edited__is_told_and_kept_until_it_agrees(nation: 
     path = f"/categories/{wallet.category_id}/verify"
     assert api.send(path).json() == {"category_id": wallet.category_id, "discrepancies": []}
     Wallet.objects.filter(pk=wallet.pk).update(written_off_ticks=5)
-    assert [one["figure"] for one in api.send(path).json()["discrepancies"]][0] == "written off"
+    assert next(one["figure"] for one in api.send(path).json()["discrepancies"]) == "written off"
     assert [one["category_id"] for one in api.get("/ledgers/differing").json()] == [wallet.category_id]
     Wallet.objects.filter(pk=wallet.pk).update(written_off_ticks=0)
     assert api.send("/ledgers/verify").json() == []
