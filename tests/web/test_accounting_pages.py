@@ -1,6 +1,7 @@
 """Giving quota down the tree and seeing what is left, in a real browser."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ def test_pages__each_of_them__stand(visit: Callable[..., Any], nation: Nation, l
         "allocations": "/allocations/",
         "wallet-university": f"/wallets/{nation.wallet(nation.university).pk}/",
         "wallet-physics": f"/wallets/{nation.wallet(nation.physics).pk}/",
+        "wallet-past": f"/wallets/{nation.wallet(nation.physics).pk}/past/?on={(nation.at - timedelta(days=1)).date()}",
+        "wallet-past-asked": f"/wallets/{nation.wallet(nation.physics).pk}/past/",
         "give": f"/wallets/{nation.wallet(nation.university).pk}/give/",
         "change": f"/allocations/{nation.to_physics.pk}/",
         "move": f"/allocations/{nation.to_chemistry.pk}/move/",

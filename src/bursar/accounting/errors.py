@@ -43,6 +43,58 @@ class MoreTakenBackThanUsed(DomainError):
     wallet_ids: tuple[int, ...]
 
 
+@dataclass(eq=False)
+class KnownInTheFuture(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "known_in_the_future"
+    message: ClassVar[str] = N_("What will be known is not known yet. Give an instant up to now, or none.")
+    field: str = "known_at"
+
+
+@dataclass(eq=False)
+class EffectiveAfterKnown(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "effective_after_known"
+    message: ClassVar[str] = N_(
+        "The balance is asked for an instant after the one at which it was known. For what may come, ask “what if”."
+    )
+    field: str = "effective_at"
+
+
+@dataclass(eq=False)
+class StepOutsideTime(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "step_outside_time"
+    message: ClassVar[str] = N_(
+        "What is tried lies between now and the end of the time looked at, which is at most ten years ahead; a rate is "
+        "not negative."
+    )
+    field: str = "steps"
+
+
+@dataclass(eq=False)
+class StepIncomplete(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "step_incomplete"
+    message: ClassVar[str] = N_("Step {number} needs “{missing}”.")
+    number: int
+    missing: str
+    field: str = "steps"
+
+
+@dataclass(eq=False)
+class StepRefused(DomainError):
+    """`refused` is the code with which the ledger would refuse the step."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "step_refused"
+    message: ClassVar[str] = N_("Step {number} would be refused: {reason}")
+    number: int
+    reason: str
+    refused: str
+    field: str = "steps"
+
+
 @contextmanager
 def in_units(unit: Unit) -> Iterator[None]:
     """Let the engine's refusals speak in the category's unit instead of ticks."""

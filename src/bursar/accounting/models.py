@@ -118,7 +118,7 @@ class Operation(models.Model):
 
     class Meta:
         db_table = "ledger_operation"
-        indexes = [models.Index(fields=["category_id", "-id"], name="operation_category")]
+        indexes = [models.Index(fields=["category_id", "recorded_at", "id"], name="operation_recorded")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.category_id} {self.recorded_at}"
@@ -154,3 +154,59 @@ class Posting(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.wallet_id} {self.allocation_id or ''}"
+
+
+class Checkpoint(models.Model):
+    """A place in a category's journal up to which it was summed up. They stand some ten thousand postings apart."""
+
+    pk = models.CompositePrimaryKey("category_id", "number")
+    category_id = models.BigIntegerField()
+    number = models.IntegerField(help_text="from 1, in the order of recording")
+    recorded_until = models.DateTimeField(help_text="the last recording that is in it")
+
+    class Meta:
+        db_table = "ledger_checkpoint"
+        indexes = [models.Index(fields=["category_id", "recorded_until"], name="checkpoint_recorded")]
+
+    def __str__(self) -> str:
+        return f"{self.category_id} {self.number}"
+
+
+class CheckpointWallet(models.Model):
+    """How many postings of a wallet lie before the last checkpoint, and whether they are many enough to be summed up."""
+
+    pk = models.CompositePrimaryKey("category_id", "wallet_id")
+    category_id = models.BigIntegerField()
+    wallet_id = models.BigIntegerField()
+    postings = models.BigIntegerField()
+    summed_since = models.IntegerField(null=True, help_text="the checkpoint at which its sums were first made")
+
+    class Meta:
+        db_table = "ledger_checkpoint_wallet"
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.postings}"
+
+
+class CheckpointSum(models.Model):
+    """What the postings of a stretch of recording add up to, for a wallet or an allocation, up to an effective instant.
+
+    `number` names the stretch: it ends at that checkpoint (`checkpoints.reach` says how far back it goes).
+    """
+
+    pk = models.CompositePrimaryKey("category_id", "wallet_id", "allocation_id", "number", "effective_at")
+    category_id = models.BigIntegerField()
+    wallet_id = models.BigIntegerField()
+    allocation_id = models.BigIntegerField(help_text="0 = the wallet's own figures")
+    number = models.IntegerField()
+    effective_at = models.DateTimeField()
+    used_ticks = models.BigIntegerField()
+    uncovered_ticks = models.BigIntegerField()
+    written_off_ticks = models.BigIntegerField()
+    drawn_ticks = models.BigIntegerField()
+
+    class Meta:
+        db_table = "ledger_checkpoint_sum"
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.allocation_id} {self.number}"

@@ -282,7 +282,10 @@ class Discrepancy:
 
 
 def verify(*, category_id: int) -> list[Discrepancy]:
-    """Compare every balance of a category with its journal, to the tick; empty when all is well."""
+    """Compare every balance of a category with its journal, to the tick; empty when all is well.
+
+    Several statements: whoever calls it lets them see one state (`metering.verification.one_state`).
+    """
     with connection.cursor() as cursor:
         cursor.execute(_VERIFY, {"category": category_id})
         found = [Discrepancy(*row) for row in cursor.fetchall()]
@@ -290,7 +293,9 @@ def verify(*, category_id: int) -> list[Discrepancy]:
     everyone = list(Wallet.objects.filter(category_id=category_id).values_list("pk", flat=True))
     # At the clock's own instant: the laws hold for what was applied, not for what is due since.
     loaded = load(category, everyone, EPOCH)
-    found += [Discrepancy("category", category_id, law, "", "") for law in engine.broken_laws(loaded.book)]
+    found += [
+        Discrepancy("category", category_id, law, "", "") for law in engine.broken_laws(loaded.book, loaded.wallet_ids)
+    ]
     if category.requires_allocation:
         everywhere = engine.available_everywhere(loaded.book)
         found += [

@@ -17,6 +17,7 @@ NOUNS: Final = (
     "structure",
     "catalogue",
     "accounting",
+    "ledger",
     "metering",
     "provisioning",
     "provider",

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from django.db import transaction
 
 from bursar.accounting import services as accounting
@@ -15,8 +14,9 @@ from bursar.accounting.books import Loaded, read
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import Charging, ProductCategory, ProductType, ServiceProvider
 from bursar.engine.ledger import available_everywhere
-from bursar.engine.ledger.scenario import GRACE_DEFAULT
+from bursar.engine.ledger.scenario import GRACE_DEFAULT, NotPlayed, named
 from bursar.engine.ledger.scenario import replay as play
+from bursar.engine.ledger.scenario_file import read_scenario
 from bursar.kernel.errors import DomainError
 from bursar.metering.reports import Report
 from bursar.metering.services import post_reports
@@ -24,16 +24,18 @@ from bursar.structure.models import Organization, Workspace
 
 ZERO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 DAY_SECONDS: Final = 24 * 3600
+GRACE_DAYS_MAX: Final = 366
 
 
 def replay(lines: Iterable[str | bytes], *, database: bool) -> Iterator[list[dict[str, Any]]]:
     """For each scenario, a line of JSON, the state after each of its steps.
 
     database   through the posting service instead of the engine alone; nothing of it remains
+    raises     ValueError where a line is no scenario
     """
     for line in lines:
         if line.strip():
-            scenario = msgspec.json.decode(line)
+            scenario = read_scenario(line)
             yield list(play_in_database(scenario) if database else play(scenario))
 
 
@@ -55,8 +57,8 @@ class Player:
         )
         once = scenario["charged"] == "once"
         grace = scenario.get("grace", GRACE_DEFAULT)
-        if grace % DAY_SECONDS:
-            raise ValueError("grace is whole days")
+        if grace % DAY_SECONDS or grace > GRACE_DAYS_MAX * DAY_SECONDS:
+            raise ValueError(f"in the database `grace` is whole days, at most {GRACE_DAYS_MAX} - at `$.grace`")
         self.category = ProductCategory.objects.create(
             provider=provider,
             name="scenario",
@@ -81,11 +83,11 @@ class Player:
         """Do one step; whether it was refused."""
         return self.attempt(step) is not None
 
-    def attempt(self, step: Mapping[str, Any]) -> DomainError | None:
+    def attempt(self, step: Mapping[str, Any]) -> DomainError | NotPlayed | None:
         """Do one step; the refusal, if it was one."""
         try:
             self._do(step, _time(step["at"]))
-        except DomainError as refusal:
+        except (DomainError, NotPlayed) as refusal:
             return refusal
         return None
 
@@ -117,10 +119,12 @@ class Player:
                 pass
             case "allocate":
                 source = step.get("source")
+                if step["id"] in self.allocations:
+                    raise NotPlayed(step["id"])  # it is the name of another one already
                 self.allocations[step["id"]] = accounting.allocate(
-                    workspace=self.wallets[step["wallet"]].workspace,
+                    workspace=named(self.wallets, step["wallet"]).workspace,
                     category=self.category,
-                    source=None if source is None else self.wallets[source],
+                    source=None if source is None else named(self.wallets, source),
                     quota_ticks=step["quota"],
                     start=_time(step["start"]),
                     end=_time(step["end"]),
@@ -130,7 +134,7 @@ class Player:
                 )
             case "change":
                 accounting.change_allocation(
-                    allocation=self.allocations[step["id"]],
+                    allocation=named(self.allocations, step["id"]),
                     quota_ticks=step.get("quota"),
                     start=_time(step["start"]) if "start" in step else None,
                     end=_time(step["end"]) if "end" in step else None,
@@ -138,12 +142,12 @@ class Player:
                     at=at,
                 )
             case "revoke":
-                accounting.revoke_allocation(allocation=self.allocations[step["id"]], by=None, at=at)
+                accounting.revoke_allocation(allocation=named(self.allocations, step["id"]), by=None, at=at)
             case "transfer":
-                giver, taker = self.allocations[step["id"]], self.allocations[step["to"]]
+                giver, taker = named(self.allocations, step["id"]), named(self.allocations, step["to"])
                 accounting.transfer_quota(giver=giver, taker=taker, amount_ticks=step["amount"], by=None, at=at)
             case "write_off":
-                wallet, reason = self.wallets[step["wallet"]], "scenario"
+                wallet, reason = named(self.wallets, step["wallet"]), "scenario"
                 accounting.write_off(wallet=wallet, amount_ticks=step["amount"], reason=reason, by=None, at=at)
             case "charge" | "level":
                 self._report(step, at)
@@ -157,7 +161,7 @@ class Player:
         report = Report(
             report_id=f"{self._number:08}",
             category_id=self.category.pk,
-            workspace_id=self.wallets[step["wallet"]].workspace_id,
+            workspace_id=named(self.wallets, step["wallet"]).workspace_id,
             amount_ticks=step["amount"],
             period_start=end - timedelta(seconds=1),
             period_end=end,

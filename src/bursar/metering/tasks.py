@@ -6,8 +6,10 @@ from datetime import timedelta
 from django.db import connection
 from procrastinate.contrib.django import app
 
+from bursar.accounting.checkpoints import keep
 from bursar.accounting.services import apply_due, categories_with_ledger
 from bursar.kernel import clock
+from bursar.metering.verification import verify_everything
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +47,17 @@ def add_parts_ahead(timestamp: int) -> int:
             row = cursor.fetchone()
             made += row[0] if row else 0
     return made
+
+
+@app.periodic(cron="41 2 * * *")
+@app.task(name="bursar.metering.tasks.verify_ledgers", queueing_lock="metering.verify_ledgers")
+def verify_ledgers(timestamp: int) -> int:
+    """Compare every ledger with its journal and its reports, and raise the alarm; the number that differ."""
+    return verify_everything(at=clock.now())
+
+
+@app.periodic(cron="*/5 * * * *")
+@app.task(name="bursar.metering.tasks.keep_checkpoints", queueing_lock="metering.keep_checkpoints")
+def keep_checkpoints(timestamp: int) -> int:
+    """Sum up what was recorded since; the number of checkpoints made. Late or never, past balances are only slower."""
+    return sum(keep(category_id) for category_id in categories_with_ledger())

@@ -114,3 +114,21 @@ class WriteOffForm(forms.Form):
     def __init__(self, *args: Any, category: ProductCategory, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         set_unit(self, "amount", category.unit)
+
+
+class PastForm(forms.Form):
+    """Of which day a wallet is shown, and what of it was known when."""
+
+    on = DateField(label=_("At the end of"), help_text=_("Usage of this day is in it."))
+    known = DateField(
+        label=_("As known at the end of"),
+        required=False,
+        help_text=_("Empty: with everything that was reported since."),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        on, known = data.get("on"), data.get("known")
+        if on and known and known < on:
+            self.add_error("known", _("What happened on a day is known on that day at the earliest."))
+        return data

@@ -39,6 +39,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     # allocations and wallets
     "planned": Look("azure", _("Not yet started"), icon="clock"),
     "scheduled": Look("azure", _("Not yet started"), icon="clock"),
+    "unmade": Look("secondary", _("Not yet given"), icon="clock"),
     "running": Look("green", _("Running"), icon="circle-check"),
     "grace": Look("orange", _("In grace"), icon="hourglass"),
     "closed": Look("secondary", _("Closed"), icon="lock"),

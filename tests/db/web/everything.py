@@ -15,9 +15,10 @@ from django.db import transaction
 from django.test import Client
 
 from bursar.accounting import services as accounting
-from bursar.accounting.models import Allocation, Wallet
+from bursar.accounting.models import Allocation, Operation, Wallet
 from bursar.catalogue import registry
 from bursar.kernel.clock import stated_time
+from bursar.metering.services import post_reports
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome
 from bursar.plugins.manual.plugin import ManualSettings
 from bursar.provisioning import services as provisioning
@@ -28,6 +29,7 @@ from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Role
 from tests.db.web.who_may import Rights
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_product, make_provider
+from tests.factories.ledger import make_report
 from tests.factories.provisioning import run_jobs
 from tests.factories.puppet import Puppet
 from tests.factories.structure import make_membership, make_organization, make_person, make_project, make_workspace
@@ -195,6 +197,9 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.wallet = w.allocation.wallet
     w.sub_wallet = give(w.sub, w.wallet).wallet
     w.personal_wallet = give(owner, None, open_cpu).wallet
+    report = make_report(w.allocation.wallet.workspace, w.cpu, 60, until=AT - timedelta(days=1))
+    post_reports(reports=[report], by=None, at=AT - timedelta(days=1))
+    w.usage_report, w.ledger_operation = report.report_id, Operation.objects.get(category_id=w.cpu.pk, kind="usage")
 
     def order(workspace: Any, offering: Any, by: Person, name: str) -> Order:
         return provisioning.submit_order(

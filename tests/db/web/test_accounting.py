@@ -1,14 +1,18 @@
 """Who sees and does what on the pages of wallets and allocations; the browser tests show how they look."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from bursar.accounting.models import Allocation
+from bursar.accounting.models import Allocation, Wallet
+from bursar.metering.verification import tell, verify
 from bursar.structure.models import Person
+from bursar.structure.roles import Role
 from tests.factories.nation import Nation, make_nation
+from tests.factories.structure import make_membership, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -145,3 +149,30 @@ def test_wallet__member__sees_the_sums_but_not_the_people(nation: Nation) -> Non
     html = of(nation.member).get(ADDRESSES["wallet"](nation)).content.decode()
     assert "Who used it" not in html
     assert "Who used it" in of(nation.investigator).get(ADDRESSES["wallet"](nation)).content.decode()
+
+
+def test_past__of_a_wallet__stands_beside_the_present(nation: Nation) -> None:
+    address = reverse("wallet_past", args=[nation.wallet(nation.physics).pk])
+    client = of(nation.member)
+    asked = client.get(address)
+    assert asked.context["form"].initial["on"] == (nation.at - timedelta(days=30)).date()
+    assert "past" not in asked.context
+    before = client.get(address, {"on": (nation.at - timedelta(days=95)).date()})
+    assert [figures[1:] for figures in before.context["figures"]][:3] == [
+        (0, 600 * 3600, 600 * 3600), (0, 600 * 3600, 600 * 3600), (0, 0, 0),
+    ]  # fmt: skip
+    wrong = client.get(address, {"on": nation.at.date(), "known": (nation.at - timedelta(days=2)).date()})
+    assert wrong.context["form"].errors["known"] == ["What happened on a day is known on that day at the earliest."]
+    assert of(nation.stranger).get(address).status_code == 404
+
+
+def test_home__a_ledger_differs__operators_and_support_see_it_and_nobody_else(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    Wallet.objects.filter(pk=wallet.pk).update(used_ticks=1)
+    tell(category_id=wallet.category_id, found=verify(category_id=wallet.category_id), at=nation.at)
+    support = make_person()
+    make_membership(person=support, role=Role.PLATFORM_SUPPORT, scope=None)
+    said = "A ledger differs from its journal"
+    assert said in of(support).get("/").content.decode()
+    assert said not in of(nation.owner).get("/").content.decode()
+    assert "a ledger differs from its journal" in of(support).get(reverse("operator_events")).content.decode()

@@ -107,9 +107,9 @@ def ask(
 
 def path_of(case: Case, w: World) -> str:
     values = {name: w.parameter(object_) for name, object_ in case.objects.items()}
-    if case.route.startswith("/"):
-        return "/api/v1" + case.route.format(**values)
     query = f"?{case.query(w)}" if case.query else ""
+    if case.route.startswith("/"):
+        return "/api/v1" + case.route.format(**values) + query
     return reverse(case.route, kwargs=values) + query
 
 

@@ -138,6 +138,7 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "provider": SEES_PROVIDER,
     "centre_slug": SEES_PROVIDER,
     "cpu": SEES_PROVIDER,
+    "ledger_operation": SEES_PROVIDER,
     "product": SEES_PROVIDER,
     "offering": SEES_PROVIDER,
     "component": SEES_PROVIDER,
@@ -415,6 +416,7 @@ page(
 page("project_wallets", SEES_PROJECT, pk="project")
 page("organization_wallets", SEES_ORGANIZATION, pk="university")
 page("wallet", SEES_BOTH_SIDES, pk="wallet")
+page("wallet_past", SEES_BOTH_SIDES, pk="wallet")
 page("allocation_create", *[may(P.ALLOCATE, "project")] * 2, pk="wallet")
 page("wallet_write_off", *[may(P.WRITE_OFF, "centre")] * 2, pk="wallet")
 page("category_allocations", SEES_PROVIDER, pk="cpu")
@@ -448,6 +450,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "plan_id": "plan",
     "backend_id": "backend",
     "wallet_id": "wallet",
+    "operation_id": "ledger_operation",
     "allocation_id": "allocation",
     "order_id": "order",
     "resource_id": "resource",
@@ -462,12 +465,13 @@ def op(
     body: Callable[[Any], Any] | None = None,
     *,
     see: Rule | None = None,
+    query: Callable[[Any], str] | None = None,
     **objects: str,
 ) -> None:
     """Declare an operation of the API."""
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     meant = {name: objects.get(name, PARAMETERS[name]) for name in names}
-    case = Case(path, method, rule, see or _known_to(meant), meant, body)
+    case = Case(path, method, rule, see or _known_to(meant), meant, body, query)
     OPERATIONS.setdefault((method, path), []).append(case)
 
 
@@ -739,6 +743,20 @@ op(
     may(P.WRITE_OFF, "centre"),
     lambda w: {"amount_ticks": 60, "reason": "A fault of ours."},
 )
+op("GET", "/wallets/{wallet_id}/as-of", SEES_BOTH_SIDES)
+op("GET", "/wallets/{wallet_id}/difference", SEES_BOTH_SIDES)
+op("GET", "/wallets/{wallet_id}/explain", SEES_BOTH_SIDES)
+op(
+    "POST",
+    "/wallets/{wallet_id}/what-if",
+    SEES_BOTH_SIDES,
+    lambda w: {"until": "2027-01-01T00:00:00Z", "steps": [{"do": "rate", "amount_ticks": 3600}]},
+)
+op("GET", "/categories/{category_id}/operations/{operation_id}", SEES_PROVIDER)
+op("GET", "/categories/{category_id}/usage-report", SEES_PROVIDER, query=lambda w: f"report_id={w.usage_report}")
+op("POST", "/categories/{category_id}/verify", may(P.MANAGE_CATEGORIES, "centre"))
+op("POST", "/ledgers/verify", OPERATE)
+op("GET", "/ledgers/differing", READ_ALL)
 op(
     "POST",
     "/usage/reports",

@@ -11,6 +11,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RemoveIndex(model_name="operation", name="operation_category"),
+        migrations.AddIndex(
+            model_name="operation",
+            index=models.Index(fields=["category_id", "recorded_at", "id"], name="operation_recorded"),
+        ),
         migrations.AlterField(
             model_name="allocation",
             name="category",

@@ -1,6 +1,6 @@
 """What can be read from a book without changing it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -32,10 +32,14 @@ def available_everywhere(book: Book, wallets: Iterable[int] | None = None) -> li
     return [walk.measure(plan, wallet) for wallet in rows]
 
 
-def broken_laws(book: Book) -> list[str]:
-    """What is wrong with a book by the laws L1 to L5, in words for whoever has to look; empty when all is well."""
+def broken_laws(book: Book, wallet_ids: Sequence[int] | None = None) -> list[str]:
+    """What is wrong with a book by the laws L1 to L5, in words for whoever has to look; empty when all is well.
+
+    wallet_ids   what the wallets are called, by row; None: by their rows
+    """
     if not book.rules.requires_allocation:
         return []
+    names_of = range(len(book.used)) if wallet_ids is None else wallet_ids
     found = []
     if ((book.drawn < 0) | (book.drawn > book.quota)).any():
         found.append("L1: an allocation draws less than nothing or more than its quota")
@@ -49,14 +53,14 @@ def broken_laws(book: Book) -> list[str]:
             out[source] += drawn
     for wallet, (used, uncovered, written_off) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         if into[wallet] + uncovered + written_off != used + out[wallet]:
-            found.append(f"L2: wallet {wallet} does not balance")
+            found.append(f"L2: wallet {names_of[wallet]} does not balance")
     roots = sum(book.drawn[book.source == ROOT].tolist())
     if roots + sum(book.uncovered.tolist()) + sum(book.written_off.tolist()) != sum(book.used.tolist()):
         found.append("L3: usage was lost or made")
     roomy = drawing(book, book.now).members & (book.drawn < book.quota)
     wallets = np.unique(book.wallet[roomy])
     standing = wallets[book.uncovered[wallets] > 0].tolist()
-    return found + [f"L4: wallet {wallet} has room and stands uncovered" for wallet in standing]
+    return found + [f"L4: wallet {names_of[wallet]} has room and stands uncovered" for wallet in standing]
 
 
 def _up_the_tree(book: Book, plan: Plan, wallet: int) -> int:

@@ -9,14 +9,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from bursar.engine.ledger.book import ROOT, Book, Charged, Rules
+from bursar.engine.ledger.book import MAX, ROOT, Book, Charged, Rules
 from bursar.engine.ledger.due import advance
-from bursar.engine.ledger.errors import LedgerRefusal
+from bursar.engine.ledger.errors import LedgerRefusal, NegativeUsage, Overflow
 from bursar.engine.ledger.operations import allocate, change, revoke, transfer, write_off
 from bursar.engine.ledger.posting import post
 from bursar.engine.ledger.reading import available
 
 GRACE_DEFAULT: Final = 7 * 24 * 3600  # seconds, where a scenario does not say
+
+
+AHEAD_MAX: Final = 5 * 60  # seconds; usage that lies further ahead is refused
+
+
+class NotPlayed(Exception):
+    """A step that nothing can do: it names what there is not (such as an allocation whose making was refused), or a time
+    that lies ahead."""
+
+
+def named(names: Mapping[str, Any], name: str) -> Any:
+    """raises   NotPlayed"""
+    try:
+        return names[name]
+    except KeyError:
+        raise NotPlayed(name) from None
 
 
 class Player:
@@ -38,12 +54,12 @@ class Player:
         """Do one step; whether it was refused."""
         return self.attempt(step) is not None
 
-    def attempt(self, step: Mapping[str, Any]) -> LedgerRefusal | None:
+    def attempt(self, step: Mapping[str, Any]) -> LedgerRefusal | NotPlayed | None:
         """Do one step; the refusal, if it was one."""
         advance(self.book, step["at"])
         try:
             self._do(step)
-        except LedgerRefusal as refusal:
+        except (LedgerRefusal, NotPlayed) as refusal:
             return refusal
         return None
 
@@ -68,10 +84,12 @@ class Player:
                 pass
             case "allocate":
                 source = step.get("source")
+                if step["id"] in self.allocations:
+                    raise NotPlayed(step["id"])  # it is the name of another one already
                 row, _ = allocate(
                     self.book,
-                    wallet=self.wallets[step["wallet"]],
-                    source=ROOT if source is None else self.wallets[source],
+                    wallet=named(self.wallets, step["wallet"]),
+                    source=ROOT if source is None else named(self.wallets, source),
                     quota=step["quota"],
                     start=step["start"],
                     end=step["end"],
@@ -80,13 +98,14 @@ class Player:
                 self.allocations[step["id"]] = row
             case "change":
                 fields = {name: step[name] for name in ("quota", "start", "end") if name in step}
-                change(self.book, self.allocations[step["id"]], **fields)
+                change(self.book, named(self.allocations, step["id"]), **fields)
             case "revoke":
-                revoke(self.book, self.allocations[step["id"]])
+                revoke(self.book, named(self.allocations, step["id"]))
             case "transfer":
-                transfer(self.book, self.allocations[step["id"]], self.allocations[step["to"]], step["amount"])
+                giver, taker = named(self.allocations, step["id"]), named(self.allocations, step["to"])
+                transfer(self.book, giver, taker, step["amount"])
             case "write_off":
-                write_off(self.book, self.wallets[step["wallet"]], step["amount"])
+                write_off(self.book, named(self.wallets, step["wallet"]), step["amount"])
             case "charge" | "level":
                 self._report(step)
             case other:
@@ -94,10 +113,16 @@ class Player:
 
     def _report(self, step: Mapping[str, Any]) -> None:
         wallet, scope = step["wallet"], step.get("scope")
-        row, amount = self.wallets[wallet], step["amount"]
+        row, amount = named(self.wallets, wallet), step["amount"]
+        if step.get("used_at", step["at"]) > step["at"] + AHEAD_MAX:
+            raise NotPlayed("used_at")
         if step["op"] == "level":
+            if amount < 0:
+                raise NegativeUsage(wallets=(row,))
             amount -= int(self.book.used[row]) if scope is None else self._levels.get((wallet, scope), 0)
         if amount:
+            if abs(amount) > MAX:
+                raise Overflow
             rows, amounts = np.array([row]), np.array([amount], dtype=np.int64)
             post(self.book, rows, amounts, step.get("used_at", step["at"]))
         if scope is not None:

@@ -35,6 +35,8 @@ WORDS: Final = {
     "invitation.revoked": _("invitation revoked"),
     "invitation.accepted": _("invitation accepted"),
     "invitation.declined": _("invitation declined"),
+    "ledger.discrepancy": _("a ledger differs from its journal"),
+    "ledger.agrees": _("a ledger agrees with its journal again"),
 }
 
 

@@ -15,16 +15,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from bursar.accounting import selectors, services, visibility
+from bursar.accounting import history, selectors, services, visibility
 from bursar.accounting.models import Allocation, Wallet
 from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
 from bursar.kernel.quantity import Unit
 from bursar.metering import selectors as metering
+from bursar.metering.verification import categories_that_differ
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, organizations_where, require
 from bursar.structure.selectors import organization_seen, project_seen, workspace_of
-from bursar.web.accounting_forms import AllocateForm, ChangeForm, MoveForm, WriteOffForm
+from bursar.web.accounting_forms import AllocateForm, ChangeForm, MoveForm, PastForm, WriteOffForm
 from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
@@ -330,6 +331,43 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
             "sees_people": sees_people,
         },
     )
+
+
+FIGURES: Final = (
+    ("quota_ticks", gettext_lazy("Quota")),
+    ("used_ticks", gettext_lazy("Used here")),
+    ("available_ticks", gettext_lazy("Available")),
+    ("uncovered_ticks", gettext_lazy("Stands uncovered")),
+    ("written_off_ticks", gettext_lazy("Written off")),
+)
+
+
+def wallet_past(request: HttpRequest, pk: int) -> HttpResponse:
+    """A wallet as it was at the end of a day, as far as was known then or later, beside what it is now."""
+    viewer, at = viewer_of(request), at_of(request)
+    shown = visibility.wallet_seen(pk, viewer, at)
+    today = timezone.localtime(at).date()
+    form = PastForm(request.GET if "on" in request.GET else None, initial={"on": today - timedelta(days=30)})
+    context: dict[str, Any] = {"wallet": shown, "category": shown.category}
+    if form.is_valid():
+        on, known = (_end_of(form.cleaned_data[name], at) for name in ("on", "known"))
+        past = history.balance_as_of(wallet=shown, effective_at=on, known_at=known, at=at)
+        present = history.balance_as_of(wallet=shown, at=at)
+        change = history.difference(past, present)
+        context |= {
+            "past": past,
+            "present": present,
+            "figures": [
+                (label, getattr(past, name), getattr(present, name), getattr(change, name)) for name, label in FIGURES
+            ],
+        }
+    return page(request, "bursar/accounting/past.html", context, form=form)
+
+
+def _end_of(day: Any, at: datetime) -> datetime | None:
+    """The last instant of a day as people name it, at most now."""
+    end = after(day)
+    return None if end is None else min(at, end - timedelta(microseconds=1))
 
 
 def owner_url(workspace: Workspace, viewer: Person, at: datetime) -> str:
@@ -672,6 +710,25 @@ def _mine(viewer: Viewer) -> Any:
     )
 
 
+@register("ledger_differs", order=5)
+def ledger_differs_panel(viewer: Viewer) -> Panel | None:
+    """For whoever reads the whole platform: ledgers that were last found not to agree with their journal."""
+    if not viewer.may(Permission.READ_PLATFORM):
+        return None
+    since = categories_that_differ()
+    if not since:
+        return None
+    categories = ProductCategory.objects.filter(pk__in=since).select_related("provider__organization")
+    return Panel(
+        _("A ledger differs from its journal"),
+        "bursar/accounting/_ledger_differs_panel.html",
+        icon="alert-triangle",
+        data=[(category, since[category.pk]) for category in categories[:SHOWN_MAX]],
+        url=reverse("operator_events"),
+        count=len(since),
+    )
+
+
 @register("locked", order=20)
 def locked_panel(viewer: Viewer) -> Panel | None:
     at: datetime = viewer.at  # type: ignore[assignment]
@@ -747,6 +804,7 @@ urlpatterns = [
     path("allocations/<int:pk>/move/", move, name="allocation_move"),
     path("allocations/<int:pk>/revoke/", revoke, name="allocation_revoke"),
     path("wallets/<int:pk>/", wallet, name="wallet"),
+    path("wallets/<int:pk>/past/", wallet_past, name="wallet_past"),
     path("wallets/<int:pk>/give/", give, name="allocation_create"),
     path("wallets/<int:pk>/write-off/", write_off, name="wallet_write_off"),
     path("categories/<int:pk>/allocations/", category_allocations, name="category_allocations"),

@@ -1,0 +1,197 @@
+"""`bursar ledger`: what it prints for people and for programs, and how it ends."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from typer.testing import CliRunner, Result
+
+from bursar.accounting.models import Operation, Wallet
+from bursar.config import ledger_cli
+from bursar.metering.services import post_reports
+from tests.factories.ledger import make_report
+from tests.factories.nation import Nation, make_nation
+
+SCENARIOS = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def standing(monkeypatch) -> None:
+    """The tests' own database runs already."""
+    monkeypatch.setattr(ledger_cli, "_setup", lambda **_: None)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def nation(db) -> Nation:
+    return make_nation()
+
+
+def run(*words: object, given: str | None = None) -> Result:
+    return CliRunner().invoke(ledger_cli.app, [str(word) for word in words], input=given)
+
+
+def test_as_of__a_wallet__in_units_with_zone_and_as_json(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    told = run("as-of", wallet.pk)
+    assert told.exit_code == 0
+    assert "Lattice physics · CPU on Thor (core-hours)" in told.output
+    assert "600" in told.output
+    assert "UTC" in told.output
+    read = json.loads(run("as-of", wallet.pk, "--json").output)
+    assert (read["used_ticks"], read["available_ticks"], read["locked"]) == (600 * 3600, 0, True)
+    assert read["allocations"][0]["allocation_id"] == nation.to_physics.pk
+    before = (timezone.now() - timedelta(days=95)).date()
+    change = json.loads(run("as-of", wallet.pk, "--at", before, "--to", timezone.now().isoformat(), "--json").output)
+    assert change["difference"]["used_ticks"] == 600 * 3600
+    assert change["from"]["allocations"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--at", "yesterday"), "neither a day"),
+        (("--known-at", "2126-01-01"), "not known yet"),
+    ],
+)
+def test_as_of__wrong_times__ends_with_a_reason(nation: Nation, words, said) -> None:
+    told = run("as-of", nation.wallet(nation.physics).pk, *words)
+    assert told.exit_code != 0
+    assert said in " ".join(told.output.replace("│", " ").split())
+
+
+@pytest.mark.django_db
+def test_as_of__no_such_wallet__ends_with_2() -> None:
+    told = run("as-of", 7)
+    assert (told.exit_code, told.output) == (2, "There is no wallet 7.\n")
+
+
+def test_verify__a_balance_was_edited__names_it_and_ends_with_1(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    assert run("verify").exit_code == 0
+    Wallet.objects.filter(pk=wallet.pk).update(used_ticks=5)
+    told = run("verify", "--category", wallet.category_id)
+    assert told.exit_code == 1
+    assert "1 ledgers were compared; 1 differ." in told.output
+    read = run("verify", "--json")
+    assert read.exit_code == 1
+    assert json.loads(read.output)[0]["discrepancies"][0] == {
+        "against": "journal", "subject": "wallet", "subject_id": wallet.pk, "figure": "used", "kept": "5",
+        "recomputed": str(600 * 3600),
+    }  # fmt: skip
+    assert run("verify", "--category", 0).exit_code == 2
+
+
+def test_what_if__a_rate_and_a_change__says_when_it_locks(nation: Nation) -> None:
+    wallet, until = nation.wallet(nation.physics), (timezone.now() + timedelta(days=9)).isoformat()
+    words = ("what-if", wallet.pk, "--until", until, "--try", f"change allocation={nation.to_physics.pk} quota=624")
+    told = run(*words, "--try", "rate amount=12", "--json")
+    locked_at = timezone.datetime.fromisoformat(json.loads(told.output)["locked_at"])
+    assert abs(locked_at - timezone.now() - timedelta(days=2)) < timedelta(minutes=2)
+    shown = run(*words, "--try", "rate amount=12")
+    assert f"allocation {nation.to_physics.pk} of 624 to Lattice physics" in shown.output
+    assert Operation.objects.filter(kind="change").count() == 0
+    wrong = run(*words, "--try", "conjure amount=1")
+    assert wrong.exit_code == 2
+
+
+def test_explain__wallet_report_and_operation__in_words_and_rows(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    told = run("explain", wallet.pk)
+    assert f"Allocation {nation.to_physics.pk} of 600 core-hours to Lattice physics is used up." in told.output
+    assert "It would be free with at least" in told.output
+    now = timezone.now()
+    report = make_report(wallet.workspace, wallet.category, 3600, until=now)
+    post_reports(reports=[report], by=None, at=now)
+    booked = run("explain", "--report", report.report_id, "--category", wallet.category_id)
+    assert f"Report {report.report_id} said 1 core-hours" in booked.output
+    operation = Operation.objects.order_by("-pk").first()
+    rows = json.loads(run("explain", "--operation", operation.pk, "--json").output)
+    assert (rows["kind"], sum(row["used_ticks"] for row in rows["postings"])) == ("usage", 3600)
+    assert run("explain").exit_code == 2
+    assert run("explain", "--report", "x").exit_code == 2
+
+
+def test_write_off_and_transfer__from_the_shell__are_done_or_refused_in_words(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    now = timezone.now()
+    post_reports(reports=[make_report(wallet.workspace, wallet.category, 7200, until=now)], by=None, at=now)
+    done = run("write-off", wallet.pk, "1.5", "--reason", "The node was broken.")
+    assert done.output == "Written off. 0.5 core-hours stands uncovered, 1.5 core-hours is written off.\n"
+    refused = run("write-off", wallet.pk, "1", "--reason", "Again.")
+    assert (refused.exit_code, refused.output) == (
+        1, "Only 0.5 core-hours stands uncovered here; no more can be written off.\n",
+    )  # fmt: skip
+    moved = run("transfer", nation.to_chemistry.pk, nation.to_physics.pk, "100")
+    assert moved.output == (
+        f"Moved. Allocation {nation.to_chemistry.pk} has 400 core-hours, "
+        f"allocation {nation.to_physics.pk} has 700 core-hours.\n"
+    )
+
+
+def test_replay__the_scenarios__all_are_equal_and_json_is_the_expect_list() -> None:
+    told = run("replay", SCENARIOS)
+    assert told.exit_code == 0
+    assert [line.split()[-1] for line in told.output.splitlines()] == ["equal"] * 72
+    lines = SCENARIOS.read_text().splitlines()
+    got = [json.loads(line) for line in run("replay", SCENARIOS, "--json").output.splitlines()]
+    assert len(got) == 72
+    for scenario, states in zip(map(json.loads, lines), got, strict=True):
+        assert not scenario["tree"] or states == scenario["expect"]
+
+
+ODD = {
+    "charged": "once",
+    "wallets": ["a"],
+    "steps": [
+        {"op": "change", "at": 0, "id": "nothing", "quota": 5},
+        {"op": "charge", "at": 0, "wallet": "nobody", "amount": 1},
+        {"op": "allocate", "at": 0, "id": "x", "wallet": "a", "source": None, "quota": 5, "start": 0, "end": 9},
+        {"op": "allocate", "at": 0, "id": "x", "wallet": "a", "source": None, "quota": 5, "start": 0, "end": 9},
+        {"op": "level", "at": 1, "wallet": "a", "amount": -1},
+        {"op": "charge", "at": 1, "wallet": "a", "amount": 2**63},
+        {"op": "charge", "at": 1, "wallet": "a", "amount": 1, "used_at": 1000},
+        {"op": "charge", "at": 1, "wallet": "a", "amount": 7, "used_at": 200, "scope": None},
+        {"op": "charge", "at": 1, "wallet": "a", "amount": -8},
+        {"op": "advance", "at": 9},
+    ],
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("through", [(), ("--database",)])
+def test_replay__steps_that_nothing_can_do__are_refused_and_change_nothing(tmp_path, through) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps(ODD))
+    got = json.loads(run("replay", file, "--json", *through).output)
+    assert [state["refused"] for state in got] == [True, True, False, True, True, True, True, False, True, False]
+    assert got[-2]["wallets"] == {"a": {"used": 7, "uncovered": 2, "available": 0}}
+    assert got[-1] == {
+        "refused": False, "wallets": {"a": {"used": 7, "uncovered": 7, "available": 0}}, "allocations": {"x": 0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2: Input data was truncated"),
+        ("[]", "line 2: Expected `object`, got `array`"),
+        ('{"charged":"often","wallets":[],"steps":[]}', "line 2: Invalid enum value 'often' - at `$.charged`"),
+        (
+            '{"charged":"once","wallets":["a"],"steps":[{"op":"charge","at":1,"wallet":"a","amount":"3"}]}',
+            "line 2: Expected `int`, got `str` - at `$.steps[0].amount`",
+        ),
+        (
+            '{"charged":"once","wallets":["a"],"steps":[{"op":"advance","at":1},{"op":"advance","at":0}]}',
+            "line 2: time goes back from 1 to 0 - at `$.steps[1].at`",
+        ),
+    ],
+)
+def test_replay__a_line_that_is_no_scenario__is_named_and_ends_with_2(tmp_path, line, said) -> None:
+    file = tmp_path / "broken.jsonl"
+    file.write_text(f"{json.dumps({**ODD, 'expect': []})}\n{line}\n")
+    told = run("replay", file)
+    assert told.exit_code == 2
+    assert said in told.output.splitlines()
