@@ -56,6 +56,7 @@ TREND_WEEKS_MIN: Final = 4  # of history
 TREND_WEEKS_MAX: Final = 26  # ahead: a slope is not drawn out further
 LIFT_WEEKS_MAX: Final = 13  # a past week is brought up to today's level by at most so many weeks of slope
 FACTOR_MAX: Final = 4
+SLOPE_MIN: Final = 1e-9  # less is the rounding of a slope that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,7 @@ def forecast(
     if last == now:
         return silent
     run_out, forfeited = _play(path, now, last, grants, stretches, uncovered)
-    return Forecast(
-        weeks=len(weeks), samples=samples, run_out=run_out, forfeited=forfeited, fan=_fan(path, now, last)
-    )
+    return Forecast(weeks=len(weeks), samples=samples, run_out=run_out, forfeited=forfeited, fan=_fan(path, now, last))
 
 
 def forecast_level(
@@ -241,19 +240,37 @@ def draw(weeks: Ints, days: int, seed: int, samples: int, method: Method) -> Int
     trended = round(samples * method.trend) if count >= TREND_WEEKS_MIN else 0
     slope = _slopes(weeks, _exponential(rng, trended, count)) if trended else np.zeros(0)
     ahead = -(-days // 7)
-    chance = rng.random((ahead, samples)).T  # last, so that a longer horizon goes on where a shorter one ends
-    row = np.arange(samples)[:, None]
-    # One search for all samples: those of sample n lie between n and n + 1.
-    picked = np.searchsorted((bounds + row).ravel(), (chance + row).ravel(), side="right").reshape(samples, ahead)
-    picked = np.minimum(picked - row * count, count - 1)
-    drawn = weeks[picked]
+    chance = rng.random((ahead, samples))  # last, so that a longer horizon goes on where a shorter one ends
+    picked = _places(bounds, chance)
+    drawn = weeks.take(picked, axis=0)
     if trended:
-        steps = np.minimum(np.arange(1, ahead + 1), TREND_WEEKS_MAX)
-        steps = steps + np.minimum(count - 1 - picked[:trended], LIFT_WEEKS_MAX)
+        lift = np.minimum(np.arange(count - 1, -1, -1), LIFT_WEEKS_MAX).take(picked[:trended])
+        steps = np.minimum(np.arange(1, ahead + 1), TREND_WEEKS_MAX) + lift
         factor = np.clip(1 + slope[:, None] * steps, 0, FACTOR_MAX)
-        drawn[:trended] = (drawn[:trended] * factor[:, :, None]).astype(np.int64)
+        np.multiply(drawn[:trended], factor[:, :, None], out=drawn[:trended], casting="unsafe")  # whole ticks, cut off
     result: Ints = drawn.reshape(samples, ahead * 7)[:, :days]
     return result
+
+
+def _places(bounds: Floats, chance: Floats) -> Ints:
+    """How many bounds of its sample each chance has passed, by halving, for all at once.
+
+    bounds    shape (samples, count), rising to 1
+    chance    shape (ahead, samples), below 1
+    returns   shape (samples, ahead), below count
+    """
+    samples, count = bounds.shape
+    width = 1 << count.bit_length()
+    padded: Floats = np.full((width, samples), 2.0)
+    padded[:count] = bounds.T
+    padded[count - 1] = 1.0
+    sample = np.arange(samples)
+    place: Ints = np.zeros(chance.shape, dtype=np.int64)
+    step = width // 2
+    while step:
+        place += step * (padded[place + (step - 1), sample] <= chance)
+        step //= 2
+    return np.ascontiguousarray(place.T)
 
 
 def _exponential(rng: np.random.Generator, samples: int, count: int) -> Floats:
@@ -271,7 +288,9 @@ def _slopes(weeks: Ints, weights: Floats) -> Floats:
     time = np.arange(len(total), dtype=np.float64)
     mean_time, mean = weights @ time, weights @ total
     result: Floats = (weights @ (time * total) - mean_time * mean) / (weights @ (time * time) - mean_time**2)
-    return result / np.maximum(mean, 1)
+    result = result / np.maximum(mean, 1)
+    result[np.abs(result) < SLOPE_MIN] = 0
+    return result
 
 
 def order_statistic(values: Ints, percent: int) -> int:
@@ -341,7 +360,11 @@ class _Path:
 
 def _fan(path: _Path, now: int, last: int) -> tuple[tuple[int, Range], ...]:
     instants = [*range(now, last, 7 * DAY), last]
-    return tuple((at, range_of(path.until(at))) for at in instants)
+    used = np.sort(np.stack([path.until(at) for at in instants]), axis=1)
+    return tuple(
+        (at, Range(*(order_statistic(row, percent) for percent in LEVELS)))
+        for at, row in zip(instants, used, strict=True)
+    )
 
 
 def _run_out(met: Ints) -> RunOut:
