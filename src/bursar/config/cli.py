@@ -35,6 +35,7 @@ app.add_typer(demo, name="demo")
 EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("agent", "bursar.agent.cli", "app"),
     ("keys", "bursar.config.keys_cli", "app"),
+    ("ledger", "bursar.config.ledger_cli", "app"),
 )
 for _name, _module, _attribute in EXTENSIONS:
     if find_spec(_module.rpartition(".")[0]) and find_spec(_module):

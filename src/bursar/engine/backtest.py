@@ -1,8 +1,7 @@
 """How well the forecast would have done: at many days of the past, what it would have said beside what came.
 
 What is compared is the usage from a cut day until a horizon. A wallet runs out when its usage has reached what is left, so
-this is the run-out date as well, whatever quota it had: where the truth lies above the 10% line of usage, it lies before the 90% line
-of the run-out date.
+this is the run-out date as well, whatever quota it had: usage above its 10% line is a run-out before its 90% line.
 """
 
 from collections.abc import Iterable, Sequence

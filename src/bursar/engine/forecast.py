@@ -16,6 +16,7 @@ What is assumed, so that it can be judged:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -169,7 +170,7 @@ def forecast_level(
     level: int,
     now: int,
     last: int,
-    rooms: Sequence[tuple[int, int]],
+    rooms: Sequence[tuple[int, int | None]],
     stops: int | None = None,
     seed: int,
     samples: int = SAMPLES,
@@ -182,7 +183,8 @@ def forecast_level(
     changes   shape (days,), by how much the level rose or fell, the last is the day before that of `now`
     level     ticks now; it never falls below zero
     last      when the last window ends
-    rooms     (instant, by how much the level may rise above that of now), from `now` on; below zero: it must fall
+    rooms     (instant, by how much the level may rise above that of now), from `now` on; below zero: it must fall; None: no
+              window is open then, which is no run-out
     raises    Overflow when the samples do not fit 64 bits
     """
     weeks = whole_weeks(changes)
@@ -195,7 +197,7 @@ def forecast_level(
     run_out: Ints = np.full(samples, MAX, dtype=np.int64)
     for place, (start, room) in enumerate(rooms):
         begin, end = max(start, now), min(rooms[place + 1][0] if place + 1 < len(rooms) else last, last)
-        if begin < end:
+        if room is not None and begin < end:
             path.meet(run_out, np.full(samples, room, dtype=np.int64), begin, end)
     return Forecast(weeks=len(weeks), samples=samples, run_out=_run_out(run_out), fan=_fan(path, now, last))
 
@@ -389,7 +391,7 @@ def _play(
     bounds = {now, last, path.stops} | {one.start for one in stretches}
     bounds |= {instant for grant in grants for instant in (grant.start, grant.end)}
     instants = sorted(instant for instant in bounds if now <= instant <= last)
-    for begin, end in zip(instants[:-1], instants[1:], strict=True):
+    for begin, end in pairwise(instants):
         pools.enter(begin)
         open_now = [place for place in order if grants[place].start <= begin < grants[place].end]
 
