@@ -95,16 +95,16 @@ function options(chart) {
             areaStyle: series.band === "lower"
                 ? { color: variable("--tblr-bg-surface"), opacity: 1 }
                 : chart.kind === "area" || series.band ? { opacity: 0.2 } : undefined,
-            color: series.band ? variable("--tblr-blue") : undefined,
-            z: series.band ? 1 : 2,
-            lineStyle: series.dashed ? { type: "dashed" } : series.band ? { width: 1, opacity: 0.6 } : undefined,
+            ...(series.band ? { color: variable("--tblr-blue"), z: 1 } : {}),
+            lineStyle: series.dashed ? { type: "dashed" } : series.band ? { width: 1, opacity: 0.6 } : { width: 2 },
             showSymbol: false,
             data: chart.time ? series.values.map((value, i) => [chart.x[i], value]) : series.values,
             markLine: index === 0 && marks.length
                 ? {
                     symbol: "none", silent: true, lineStyle: { color: muted, type: "dashed" },
                     label: { color: text, formatter: "{b}" },
-                    data: marks.map(({ x, y, label }) => ({ name: label, ...(x === undefined ? { yAxis: y } : { xAxis: x }) })),
+                    // Beside the end of a level line there is no room for words.
+                    data: marks.map(({ x, y, label }) => ({ name: label, ...(x === undefined ? { yAxis: y, label: { position: "insideStartTop" } } : { xAxis: x }) })),
                 }
                 : undefined,
         })),

@@ -185,7 +185,13 @@ def _usage(wallet: Wallet, at: datetime) -> Ints:
         )
         for one in found:
             usage[(one.day - since.date()).days] = one.ticks
-    return usage
+    return usage if wallet.category.is_over_time else _changes(usage)
+
+
+def _changes(days: Ints) -> Ints:
+    """The first report of a level says where it stands, not that it rose: what can happen again begins after it."""
+    found = np.flatnonzero(days)
+    return days[found[0] + 1 :] if len(found) else days
 
 
 def _midnight(at: datetime) -> datetime:
@@ -286,8 +292,9 @@ def backtest_category(*, category: ProductCategory, at: datetime, seed: int) -> 
     starts = Allocation.objects.filter(category=category, wallet_id__in=list(usage)).values_list("wallet_id")
     for wallet_id, first in starts.annotate(first=Min("start")):
         began[wallet_id] = max(0, min(began[wallet_id], (_midnight(first) - since).days + 1))
+    histories = [days[began[wallet_id] :] for wallet_id, days in sorted(usage.items())]
     return backtest(
-        [days[began[wallet_id] :] for wallet_id, days in sorted(usage.items())],
+        [days if category.is_over_time else _changes(days) for days in histories],
         seed=seed,
         is_level=not category.is_over_time,
     )

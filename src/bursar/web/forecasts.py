@@ -120,13 +120,15 @@ def about(ticks: int, unit: Unit) -> str:
     return grouped(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
-def _chart(found: WalletForecast, unit: Unit, *, is_level: bool) -> dict[str, Any]:
+def _chart(found: WalletForecast, unit: Unit, *, is_level: bool) -> dict[str, Any] | None:
     """The fan: what is used from now on (of a level: where it stands), and the line at which nothing is left."""
 
     def values(ticks: Sequence[int]) -> list[float]:
         return [round(one / unit.ticks_per_unit, 2) for one in ticks]
 
     points = [point.ticks for point in found.fan]
+    if not any(one.high for one in points):
+        return None
     return {
         "kind": "line",
         "unit": unit.name,
