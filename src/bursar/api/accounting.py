@@ -196,8 +196,12 @@ class ForecastOut(Schema):
     run_out: int = Field(description="how many of them run out before `until`")
     until: datetime | None = Field(description="the last end of its allocations, at most two years from now")
     bound_ticks: int = Field(description="what can be used from now on; of a level, how high it may stand")
-    forfeits: list[ForfeitOut] = Field(description="what is unused at each end; empty for a level, which forfeits nothing")
-    fan: list[FanPointOut] = Field(description="what is used from now until an instant; of a level, where it stands then")
+    forfeits: list[ForfeitOut] = Field(
+        description="what is unused at each end; empty for a level, which forfeits nothing"
+    )
+    fan: list[FanPointOut] = Field(
+        description="what is used from now until an instant; of a level, where it stands then"
+    )
 
 
 def _wallet_out(state: WalletState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -27,21 +28,26 @@ def backtest(
     from bursar.config.cli import setup
 
     setup()
+    from bursar.kernel.clock import now
+
+    report(category_ids=category or [], as_json=as_json, seed=seed, at=now())
+
+
+def report(*, category_ids: list[int], as_json: bool, seed: int, at: datetime) -> None:
+    """Print the figures of these categories; of all that need an allocation when none is named."""
     from django.utils.translation import gettext as _
 
     from bursar.catalogue.models import ProductCategory
-    from bursar.kernel.clock import now
     from bursar.metering.forecasts import backtest_category
 
     rows = ProductCategory.objects.filter(requires_allocation=True).order_by("pk")
-    if category:
-        rows = rows.filter(pk__in=category)
-        unknown = sorted(set(category) - set(rows.values_list("pk", flat=True)))
+    if category_ids:
+        rows = rows.filter(pk__in=category_ids)
+        unknown = sorted(set(category_ids) - set(rows.values_list("pk", flat=True)))
         if unknown:
             text = _("There is no product category {ids} that needs an allocation.")
             err.print(text.format(ids=", ".join(map(str, unknown))), style="red", markup=False)
             raise typer.Exit(1)
-    at = now()
     found = [(one, backtest_category(category=one, at=at, seed=seed)) for one in rows]
     if as_json:
         print(json.dumps([{"category_id": one.pk, "name": one.name, **asdict(told)} for one, told in found]))

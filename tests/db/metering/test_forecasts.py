@@ -1,10 +1,13 @@
 """A wallet's forecast is that of its own books: what it holds, what is free above, what all below it used."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import typer
 
 from bursar.accounting.models import Wallet
+from bursar.config.ledger_backtest import report
 from bursar.engine.forecast import Range
 from bursar.metering.forecasts import Forfeit, Known, WalletForecast, backtest_category, forecast_of
 from bursar.metering.services import post_reports
@@ -188,3 +191,25 @@ def test_backtest__steady_wallets__is_exact(university, project, category) -> No
     four, *others = found.tallies
     assert (four.horizon_weeks, four.cases, four.within, four.width, four.truth) == (4, 3, 3, 0, 28 * (2 * 24 + 10))
     assert [one.cases for one in others] == [0, 0, 0]
+
+
+def test_backtest_command__steady_wallets__prints_their_coverage(university, category, capsys) -> None:
+    give(university, category, 10**6, day(40), start=day(-7 * 12))
+    use(university, category, 24, days=7 * 12)
+
+    report(category_ids=[category.pk], as_json=True, seed=1, at=NOON)
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["category_id"], told["series"], told["idle"]) == (category.pk, 1, 0)
+    assert told["tallies"][0] == {
+        "horizon_weeks": 4, "cases": 2, "below_low": 0, "below_middle": 0, "below_high": 0, "within": 2,
+        "width": 0, "loss": 0.0, "truth": 2 * 672,
+    }  # fmt: skip
+
+    report(category_ids=[], as_json=False, seed=1, at=NOON)
+    printed = capsys.readouterr().out
+    assert f"{category.title}: 1 wallets, 0 idle cases left out" in printed
+    assert "within" in printed
+
+    with pytest.raises(typer.Exit):
+        report(category_ids=[category.pk, 10**9], as_json=True, seed=1, at=NOON)
+    assert "There is no product category 1000000000 that needs an allocation." in capsys.readouterr().err
