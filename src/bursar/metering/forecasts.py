@@ -176,7 +176,7 @@ def _usage(wallet: Wallet, at: datetime) -> Ints:
     if began is None:
         return np.zeros(0, dtype=np.int64)
     until = _midnight(at)
-    since = max(_midnight(began + timedelta(days=1) - timedelta(microseconds=1)), until - HISTORY)
+    since = max(_first_whole_day(began), until - HISTORY)
     days = max(0, (until - since).days)
     usage: Ints = np.zeros(days, dtype=np.int64)
     if days:
@@ -196,6 +196,10 @@ def _changes(days: Ints) -> Ints:
 
 def _midnight(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _first_whole_day(at: datetime) -> datetime:
+    return _midnight(at + timedelta(days=1) - timedelta(microseconds=1))
 
 
 def _stops(wallet: Wallet) -> int | None:
@@ -291,7 +295,7 @@ def backtest_category(*, category: ProductCategory, at: datetime, seed: int) -> 
             usage[wallet_id][day] = ticks
     starts = Allocation.objects.filter(category=category, wallet_id__in=list(usage)).values_list("wallet_id")
     for wallet_id, first in starts.annotate(first=Min("start")):
-        began[wallet_id] = max(0, min(began[wallet_id], (_midnight(first) - since).days + 1))
+        began[wallet_id] = max(0, min(began[wallet_id], (_first_whole_day(first) - since).days))
     histories = [days[began[wallet_id] :] for wallet_id, days in sorted(usage.items())]
     return backtest(
         [days if category.is_over_time else _changes(days) for days in histories],

@@ -201,8 +201,8 @@ def test_backtest_command__steady_wallets__prints_their_coverage(university, cat
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["category_id"], told["series"], told["idle"]) == (category.pk, 1, 0)
     assert told["tallies"][0] == {
-        "horizon_weeks": 4, "cases": 2, "below_low": 0, "below_middle": 0, "below_high": 0, "within": 2,
-        "width": 0, "loss": 0.0, "truth": 2 * 672,
+        "horizon_weeks": 4, "cases": 1, "below_low": 0, "below_middle": 0, "below_high": 0, "within": 1,
+        "width": 0, "loss": 0.0, "truth": 672,
     }  # fmt: skip
 
     report(category_ids=[], as_json=False, seed=1, at=NOON)
