@@ -36,7 +36,7 @@ const number = (value) =>
         : new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 2 }).format(value);
 
 // {kind: line|area|bar|stack|pie, unit, x: [label or ISO time], time: bool,
-//  series: [{name, values, dashed?, band?}], marks: [{x | y, label}], zoom: bool}
+//  series: [{name, values, dashed?, band?: upper|lower, in this order}], marks: [{x | y, label}], zoom: bool}
 function options(chart) {
     const text = variable("--tblr-body-color");
     const faint = variable("--tblr-border-color");
@@ -89,16 +89,22 @@ function options(chart) {
         series: chart.series.map((series, index) => ({
             type: bars ? "bar" : "line",
             name: series.name,
-            stack: chart.kind === "stack" ? "all" : series.band ? `band-${series.band}` : undefined,
-            areaStyle: chart.kind === "area" || series.band === "upper" ? { opacity: 0.2 } : undefined,
-            lineStyle: series.dashed ? { type: "dashed" } : undefined,
+            stack: chart.kind === "stack" ? "all" : undefined,
+            // A band is drawn down to the axis and its part below the lower line covered again, so that what is read at a
+            // point is the line itself and not the distance of the two.
+            areaStyle: series.band === "lower"
+                ? { color: variable("--tblr-bg-surface"), opacity: 1 }
+                : chart.kind === "area" || series.band ? { opacity: 0.2 } : undefined,
+            ...(series.band ? { color: variable("--tblr-blue"), z: 1 } : {}),
+            lineStyle: series.dashed ? { type: "dashed" } : series.band ? { width: 1, opacity: 0.6 } : { width: 2 },
             showSymbol: false,
             data: chart.time ? series.values.map((value, i) => [chart.x[i], value]) : series.values,
             markLine: index === 0 && marks.length
                 ? {
                     symbol: "none", silent: true, lineStyle: { color: muted, type: "dashed" },
                     label: { color: text, formatter: "{b}" },
-                    data: marks.map(({ x, y, label }) => ({ name: label, ...(x === undefined ? { yAxis: y } : { xAxis: x }) })),
+                    // Beside the end of a level line there is no room for words.
+                    data: marks.map(({ x, y, label }) => ({ name: label, ...(x === undefined ? { yAxis: y, label: { position: "insideStartTop" } } : { xAxis: x }) })),
                 }
                 : undefined,
         })),

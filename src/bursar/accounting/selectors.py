@@ -384,6 +384,11 @@ def _below(wallet: Wallet) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def ids_below(*, wallet: Wallet) -> list[int]:
+    """The ids of a wallet and of all that draw from it: whose usage is drawn through it."""
+    return _below(wallet)
+
+
 def _listed(category: ProductCategory, allocations: QuerySet[Allocation], at: datetime) -> list[AllocationState]:
     found = list(allocations)
     return _states_of(read(category, {one.wallet_id for one in found}, at), found)

@@ -1,6 +1,6 @@
 """Wallets and allocations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from bursar.api.problems import PROBLEMS
 from bursar.catalogue.models import ProductCategory
 from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.i18n import N_
+from bursar.metering import forecasts
 from bursar.metering import selectors as metering
 from bursar.structure.errors import NotFound
 from bursar.structure.models import Workspace
@@ -157,6 +158,50 @@ class UsageOut(Schema):
     used_ticks: int
     by_day: list[DayOut]
     by_person: list[PersonUsageOut] | None = Field(description="null: you may see the sums only")
+
+
+class RangeOut(Schema):
+    """Order statistics of the futures at 10, 50 and 90%."""
+
+    low: int
+    middle: int
+    high: int
+
+
+class ForfeitOut(Schema):
+    allocation_id: int
+    end: datetime
+    ticks: RangeOut | None = Field(description="null: it ends more than two years from now")
+
+
+class FanPointOut(Schema):
+    at: datetime
+    ticks: RangeOut
+
+
+class ForecastOut(Schema):
+    """By resampling past weeks. The same wallet, day and books give the same answer."""
+
+    wallet_id: int
+    category: CategoryBrief
+    known: Literal["yes", "too_short", "nothing_held", "free"] = Field(
+        description="too_short: less than two whole weeks of history; nothing_held: no allocation is open or planned; "
+        "free: free to use, there is no bound"
+    )
+    weeks: int = Field(description="whole weeks of history that it rests on")
+    early: datetime | None = Field(description="by when 10% of the futures have run out; null: fewer before `until`")
+    likely: datetime | None = Field(description="the same for 50%")
+    late: datetime | None = Field(description="the same for 90%")
+    samples: int = Field(description="futures that were drawn")
+    run_out: int = Field(description="how many of them run out before `until`")
+    until: datetime | None = Field(description="the last end of its allocations, at most two years from now")
+    bound_ticks: int = Field(description="what can be used from now on; of a level, how high it may stand")
+    forfeits: list[ForfeitOut] = Field(
+        description="what is unused at each end; empty for a level, which forfeits nothing"
+    )
+    fan: list[FanPointOut] = Field(
+        description="what is used from now until an instant; of a level, where it stands then"
+    )
 
 
 def _wallet_out(state: WalletState) -> dict[str, Any]:
@@ -315,6 +360,18 @@ def get_usage(request: HttpRequest, wallet_id: int, query: Annotated[UsageQuery,
         "by_day": metering.usage_by_day(**chosen),
         "by_person": metering.usage_by_person(**chosen) if sees_people else None,
     }
+
+
+@router.get(
+    "/wallets/{wallet_id}/forecast",
+    response={200: ForecastOut, **PROBLEMS},
+    summary="When a wallet is likely to run out, and what is likely to be forfeited",
+)
+def get_forecast(request: HttpRequest, wallet_id: int) -> Any:
+    """Each as a range: 10, 50 and 90%. It supposes that usage goes on as it was, and that nothing else is given."""
+    wallet = _wallet(request, wallet_id)
+    found = forecasts.forecast_of(wallet=wallet, at=at_of(request))
+    return {"category": wallet.category, **{one.name: getattr(found, one.name) for one in fields(found)}}
 
 
 # ------------------------------------------------------------------------------------------------ writing

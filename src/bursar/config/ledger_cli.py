@@ -18,6 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bursar.config.ledger_backtest import backtest
+
 if TYPE_CHECKING:
     from bursar.accounting.history import BalanceAsOf
     from bursar.accounting.models import Allocation, Wallet
@@ -29,6 +31,7 @@ P = ParamSpec("P")
 app = typer.Typer(
     help="The ledger: balances of any past, what would happen, whether all is right.", no_args_is_help=True
 )
+app.command()(backtest)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

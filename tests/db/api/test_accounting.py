@@ -53,9 +53,30 @@ def test_wallets__of_a_member__are_those_of_the_project(nation: Nation) -> None:
     assert [one["workspace"]["name"] for one in page["items"]] == ["Lattice physics"]
 
 
+def test_forecast__of_a_wallet__says_when_it_runs_out_and_what_is_forfeited(nation: Nation) -> None:
+    def ask(scope: Any) -> Any:
+        return Api(nation.owner).get(f"/wallets/{nation.wallet(scope).pk}/forecast").json()
+
+    chemistry, physics = ask(nation.chemistry), ask(nation.physics)
+
+    assert (physics["known"], physics["weeks"], physics["bound_ticks"]) == ("yes", 14, 0)
+    assert physics["early"] == physics["late"] == physics["fan"][0]["at"]
+    assert chemistry["category"]["unit_name"] == "core-hours"
+    (forfeit,) = chemistry["forfeits"]
+    assert forfeit["allocation_id"] == nation.to_chemistry.pk
+    assert 0 <= forfeit["ticks"]["low"] <= forfeit["ticks"]["middle"] <= forfeit["ticks"]["high"] <= 500 * 3600
+    assert chemistry["until"] == forfeit["end"]
+    assert len(chemistry["fan"]) == 4
+
+
 def test_wallet__of_somebody_else__is_not_there(nation: Nation) -> None:
     wallet = nation.wallet(nation.physics)
-    for path in (f"/wallets/{wallet.pk}", f"/wallets/{wallet.pk}/tree", f"/wallets/{wallet.pk}/usage"):
+    for path in (
+        f"/wallets/{wallet.pk}",
+        f"/wallets/{wallet.pk}/tree",
+        f"/wallets/{wallet.pk}/usage",
+        f"/wallets/{wallet.pk}/forecast",
+    ):
         assert Api(nation.stranger).get(path).status_code == 404
     assert Api(nation.stranger).get("/wallets").json()["total"] == 0
     assert Api(nation.stranger).get(f"/allocations/{nation.to_physics.pk}").status_code == 404

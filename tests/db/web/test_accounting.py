@@ -66,6 +66,15 @@ def test_wallets__more_of_them__cost_no_more_queries(nation: Nation, django_asse
         client.get(address)
 
 
+def test_wallet__with_a_history__is_foretold(nation: Nation) -> None:
+    page = of(nation.owner).get(reverse("wallet", args=[nation.wallet(nation.university).pk])).content.decode()
+    assert "Foretold from 14 weeks of usage, as if it went on like that and nothing else were given." in page
+    assert "What is likely to be used from now on" in page
+
+    listed = of(nation.owner).get(reverse("project_wallets", args=[nation.chemistry.pk])).content.decode()
+    assert "likely to be forfeited on" in listed
+
+
 def test_give__by_the_provider__is_a_root(nation: Nation) -> None:
     page = of(nation.seller)
     workspace = nation.wallet(nation.university).workspace_id

@@ -695,6 +695,7 @@ op("GET", "/wallets/{wallet_id}/tree", SEES_BOTH_SIDES)
 op("GET", "/wallets/{wallet_id}/allocations", SEES_BOTH_SIDES)
 op("GET", "/categories/{category_id}/root-allocations", SEES_PROVIDER)
 op("GET", "/wallets/{wallet_id}/usage", SEES_BOTH_SIDES)
+op("GET", "/wallets/{wallet_id}/forecast", SEES_BOTH_SIDES)
 op(
     "POST",
     "/allocations",

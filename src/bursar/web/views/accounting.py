@@ -1,7 +1,7 @@
 """Wallets and allocations: who has how much left, what was given to whom, and why something is locked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, organizations_where, require
 from bursar.structure.selectors import organization_seen, project_seen, workspace_of
 from bursar.web.accounting_forms import AllocateForm, ChangeForm, MoveForm, PastForm, WriteOffForm
+from bursar.web.forecasts import Foretold, foretell
 from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
@@ -62,6 +63,7 @@ class Told:
     badge: str
     ends_soon: bool
     reason: str
+    foretold: Foretold | None = None
 
     @property
     def wallet(self) -> Wallet:
@@ -211,10 +213,14 @@ def _scope_wallets(request: HttpRequest, scope: Organization | Project, template
     workspace = workspace_of(scope)
     rows = visibility.wallets_seen(viewer, at).filter(workspace=workspace)
     listing = _listing(request, rows, holder=False)
+    shown = told_all(listing.rows, at)
+    if isinstance(scope, Project):
+        # One wallet for each category, so as many statements as these need anyway. An organization's trees are large.
+        shown = [replace(one, foretold=foretell(one.wallet, at)) for one in shown]
     return page(
         request,
         template,
-        {**scope_page(request, scope, "wallets"), "listing": listing, "rows": told_all(listing.rows, at)},
+        {**scope_page(request, scope, "wallets"), "listing": listing, "rows": shown},
     )
 
 
@@ -306,6 +312,7 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
             "wallet": shown,
             "category": shown.category,
             "told": told(state, at),
+            "foretold": foretell(shown, at, drawing=True),
             "state": state,
             "into": [(one, may_change[one.allocation.pk]) for one in into if one.state != "closed"],
             "past": [one for one in into if one.state == "closed"],
