@@ -1,4 +1,4 @@
-"""How well the forecast does on histories of a known kind: exact counts, for the figures in the decision are these."""
+"""How well the forecast does on histories of a known kind, in exact counts; the decision has those of larger runs."""
 
 import random
 
