@@ -1,17 +1,20 @@
 """Between the tables and the engine: load the part of a category's ledger that is needed, and write back what changed."""
 
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from django.db import connection
+from django.db import connection, transaction
 
 from bursar.accounting import copying
+from bursar.accounting.models import Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger import Book, Change, Charged, Kind, Rules, advance, lock_states
-from bursar.engine.ledger.book import ROOT, Ints
+from bursar.engine.ledger.book import MAX, ROOT, Ints
 from bursar.events.services import Happening, record_all
 
 _CLOCK, _WALLET, _ALLOCATION = range(3)  # what a row of _LOAD is about
@@ -46,8 +49,15 @@ WITH RECURSIVE clock AS (
 ), concerned AS MATERIALIZED (
     SELECT coalesce(array_agg(id), '{}') AS ids FROM (SELECT id FROM asked UNION SELECT source_id FROM up) AS found
 )
-SELECT 0::bigint, micros_of(applied_until), 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
-       0::bigint
+SELECT 0::bigint, micros_of(applied_until), micros_of(least(
+           (SELECT min(a.start) FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
+              AND a.start > greatest(%(at)s, applied_until)),
+           (SELECT min(a."end") FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
+              AND a."end" > greatest(%(at)s, applied_until)),
+           (SELECT min(a."end") FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
+              AND a."end" > greatest(%(at)s, applied_until) - %(grace)s) + %(grace)s,
+           'infinity')),
+       0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint
 FROM clock
 UNION ALL
 SELECT 1, w.id, w.used_ticks, w.uncovered_ticks, w.written_off_ticks, w.locked::int, w.workspace_id, 0, 0, 0
@@ -86,32 +96,44 @@ def rules_of(category: ProductCategory) -> Rules:
     )
 
 
-def lock(category_id: int) -> datetime:
-    """Wait until no other transaction works on a category's ledger; held until this one ends.
+class Held(NamedTuple):
+    """What holding a category's lock told.
 
-    returns   up to when what is due was applied: a ledger's time never goes back, though servers' clocks differ a little
+    until   up to when what is due was applied: a ledger's time never goes back, though servers' clocks differ a little
+    stamp   a number drawn anew by each operation: the same as before means that nothing was written since
     """
+
+    until: datetime
+    stamp: int
+
+
+def lock(category_id: int) -> Held:
+    """Wait until no other transaction works on a category's ledger; held until this one ends."""
     with connection.cursor() as cursor:
         # Two statements in one message: the second sees what was committed while the first waited.
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%(category)s);"
-            "SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s",
+            "SELECT applied_until, stamp FROM ledger_clock WHERE category_id = %(category)s",
             {"category": category_id},
         )
         cursor.nextset()
         row = cursor.fetchone()
-    return EPOCH if row is None else row[0]
+    return Held(EPOCH, 0) if row is None else Held(*row)
 
 
 @dataclass(slots=True)
 class Loaded:
-    """A part of a category's ledger as a book, with the tables' ids beside its rows."""
+    """A part of a category's ledger as a book, with the tables' ids beside its rows.
+
+    next_due   the next instant at which anything in the category starts, ends or closes, after the one it was loaded for
+    """
 
     category: ProductCategory
     book: Book
     wallet_ids: list[int]
     workspace_ids: list[int]
     allocation_ids: list[int]
+    next_due: int = MAX
     row_of_wallet: dict[int, int] = field(default_factory=dict)
     row_of_allocation: dict[int, int] = field(default_factory=dict)
 
@@ -133,6 +155,7 @@ def load(category: ProductCategory, wallet_ids: Iterable[int], at: datetime) -> 
     parameters: dict[str, Any] = {
         "category": category.pk,
         "at": at,
+        "grace": timedelta(microseconds=rules.grace),
         "closing": at - timedelta(microseconds=rules.grace),
         "wallets": copying.array(sorted(set(wallet_ids))),
     }
@@ -156,7 +179,37 @@ def load(category: ProductCategory, wallet_ids: Iterable[int], at: datetime) -> 
         priority=allocations[7],
         closed=allocations[8].astype(np.bool_),
     )
-    return Loaded(category, book, rows.tolist(), wallets[5].tolist(), allocations[0].tolist())
+    next_due = int(clock[1, 0]) if clock.size else book.now
+    return Loaded(category, book, rows.tolist(), wallets[5].tolist(), allocations[0].tolist(), next_due)
+
+
+# The books of categories as this process' last operation left them: only reports leave one, anything else takes it away. The
+# stamp tells whether another process wrote since, so that what is kept makes an answer quicker, never different.
+_KEPT: Final[dict[int, tuple[int, Loaded]]] = {}
+_KEPT_MAX: Final = 64
+_WALLETS_KEPT_MAX: Final = 20_000
+
+
+def _load_or_take(category: ProductCategory, wallet_ids: Iterable[int], at: datetime, held: Held) -> Loaded:
+    """What an operation needs: as it was kept, if nothing was written since and nothing is due; else from the tables."""
+    wanted = set(wallet_ids)
+    stamp, kept = _KEPT.pop(category.pk, (0, None))
+    if kept is None or stamp != held.stamp or kept.next_due <= micros(at) or kept.book.rules != rules_of(category):
+        return load(category, wanted, at)
+    if wanted <= kept.row_of_wallet.keys():
+        kept.category = category
+        return kept
+    # Nobody else writes here at the moment, so that keeping all of a category that is not large pays.
+    everyone = Wallet.objects.filter(category=category).values_list("pk", flat=True)[: _WALLETS_KEPT_MAX + 1]
+    return load(category, wanted if len(everyone) > _WALLETS_KEPT_MAX else everyone, at)
+
+
+def _keep(stamp: int, loaded: Loaded) -> None:
+    if len(loaded.wallet_ids) > _WALLETS_KEPT_MAX:
+        return
+    while len(_KEPT) >= _KEPT_MAX:
+        _KEPT.pop(next(iter(_KEPT)), None)
+    _KEPT[loaded.category.pk] = (stamp, loaded)
 
 
 def epoch_bounds(category_id: int, first: datetime, last: datetime) -> Ints:
@@ -224,7 +277,8 @@ def _alike(rows: _Rows) -> list[Ints]:
 class Ledger:
     """One transaction on a category's ledger: lock, load, let the engine decide, write.
 
-    The caller runs inside `transaction.atomic`. What was due by `at` is applied, and journalled on its own, when the book
+    The caller runs inside `transaction.atomic`; one that books usage and nothing else gives what `lock` told it, and what it
+    worked on may then be kept for the next. What was due by `at` is applied, and journalled on its own, when the book
     is loaded. Nothing is written before `finish`.
     """
 
@@ -235,13 +289,17 @@ class Ledger:
         wallet_ids: Iterable[int],
         by_id: int | None,
         at: datetime,
-        is_locked: bool = False,
+        held: Held | None = None,
     ) -> None:
-        if not is_locked:
-            lock(category.pk)
         self.category = category
         self.by_id = by_id
-        loaded = load(category, wallet_ids, at)
+        self._keeps = held is not None
+        held = held or lock(category.pk)
+        if self._keeps:
+            loaded = _load_or_take(category, wallet_ids, max(at, held.until), held)
+        else:
+            _KEPT.pop(category.pk, None)
+            loaded = load(category, wallet_ids, at)
         self.loaded = loaded
         self.book = loaded.book
         # Two servers' clocks may differ a little; a ledger's time never goes back.
@@ -253,6 +311,7 @@ class Ledger:
         self.flips: dict[int, bool] = {}
         with_due = advance(self.book, micros(self.now))
         if with_due:
+            self._keeps = False
             operation = self.operation("due")
             for change in with_due:
                 self.journal(operation, change)
@@ -408,13 +467,16 @@ class Ledger:
 
     def _write_balances(self) -> None:
         """In one message: each way to the server and back counts when a request has a single report."""
+        stamp = secrets.randbits(62) + 1
         clock = (
             """
-            INSERT INTO ledger_clock (category_id, applied_until) VALUES (%s, %s)
-            ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until
+            INSERT INTO ledger_clock (category_id, applied_until, stamp) VALUES (%s, %s, %s)
+            ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until, stamp = excluded.stamp
             """,
-            [self.category.pk, self.now],
+            [self.category.pk, self.now, stamp],
         )
+        if self._keeps:
+            transaction.on_commit(partial(_keep, stamp, self.loaded))
         steps = [*self._changed_wallets(), *self._changed_allocations(), clock]
         with connection.cursor() as cursor:
             cursor.execute(

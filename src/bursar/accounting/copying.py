@@ -4,11 +4,15 @@ Source of the form: PostgreSQL's documentation of COPY, "Binary Format".
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
+import psycopg
 from django.db import connection
 from numpy.typing import NDArray
 from psycopg import sql
@@ -17,6 +21,9 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">II", 0, 0)
 _TRAILER: Final = b"\xff\xff"
 _NULL: Final = b"\xff\xff\xff\xff"
 _AT_ONCE: Final = 2000
+_WORTH_A_THREAD: Final = 500
+_THREADS: Final = ThreadPoolExecutor(max_workers=16, thread_name_prefix="copying")
+_under_way = threading.local()
 # PostgreSQL counts instants from 2000.
 _EPOCH_MICROS: Final = 946_684_800_000_000
 
@@ -81,12 +88,61 @@ def write(table: str, *blocks: tuple[int, Mapping[str, Fixed | Pieces]]) -> None
 
     blocks   how many rows, and their columns by name; the same names in each
     """
+    settle()
+    with connection.cursor() as cursor:
+        _write(cursor.cursor, table, blocks)  # psycopg's own, below Django's
+
+
+def begin(table: str, count: int, columns: Mapping[str, Fixed | Pieces]) -> None:
+    """Add rows to a table while the caller goes on computing: whatever is asked of the database next waits for them.
+
+    What goes wrong is raised there. The caller runs inside `settled`.
+    """
+    settle()
+    if count < _WORTH_A_THREAD:
+        write(table, (count, columns))
+        return
+    connection.ensure_connection()
+    cursor = psycopg.Cursor(connection.connection)
+    _under_way.writing = _THREADS.submit(_write, cursor, table, ((count, columns),))
+    connection.execute_wrappers.append(_wait_first)
+
+
+def settle() -> None:
+    """Wait for what was begun; raises what went wrong with it."""
+    writing: Future[None] | None = getattr(_under_way, "writing", None)
+    if writing is None:
+        return
+    _under_way.writing = None
+    connection.execute_wrappers.remove(_wait_first)
+    with connection.wrap_database_errors:
+        writing.result()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """What the body began is done when it ends, however it ends; to be entered inside the transaction."""
+    try:
+        yield
+        settle()
+    except BaseException:
+        with suppress(Exception):  # the first that went wrong is told
+            settle()
+        raise
+
+
+def _wait_first(execute: Callable[..., Any], *call: Any) -> Any:
+    settle()
+    return execute(*call)
+
+
+def _write(cursor: Any, table: str, blocks: Sequence[tuple[int, Mapping[str, Fixed | Pieces]]]) -> None:
     # Values of one width stand together, so that they are laid out at once.
     names = sorted(blocks[0][1], key=lambda name: isinstance(blocks[0][1][name], list))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, names))
     )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]  # psycopg's own
+    with cursor.copy(statement) as copy:
         copy.write(_HEADER)
         for count, columns in blocks:
             for content in _rows(count, [columns[name] for name in names]):

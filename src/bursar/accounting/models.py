@@ -15,6 +15,7 @@ class Clock(models.Model):
 
     category = models.OneToOneField(ProductCategory, on_delete=models.PROTECT, primary_key=True, related_name="+")
     applied_until = models.DateTimeField()
+    stamp = models.BigIntegerField(default=0, help_text="drawn anew by each operation")
 
     class Meta:
         db_table = "ledger_clock"

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
-from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant
+from bursar.accounting.books import HOUR, Held, Ledger, Loaded, epoch_bounds, instant
 from bursar.accounting.errors import MoreTakenBackThanUsed
 from bursar.catalogue.models import ProductCategory
 from bursar.engine import ledger as engine
@@ -34,15 +34,14 @@ def post_usage(
     used_at: Ints,
     by: Person | None,
     at: datetime,
+    held: Held,
 ) -> Posted:
     """Book differences of usage, in the caller's transaction, which holds the category's lock; all of them or none.
 
     wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
     raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
     """
-    ledger = Ledger(
-        category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at, is_locked=True
-    )
+    ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at, held=held)
     loaded, book = ledger.loaded, ledger.book
     ids = np.array(loaded.wallet_ids, dtype=np.int64)
     rows = np.searchsorted(ids, wallet_ids)

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 
 from bursar.accounting import copying
 from bursar.accounting import services as accounting
-from bursar.accounting.books import lock, micros, read
+from bursar.accounting.books import Held, lock, micros, read
 from bursar.accounting.errors import MoreTakenBackThanUsed
 from bursar.accounting.selectors import Balance, balances_in
 from bursar.accounting.usage import post_usage
@@ -45,7 +45,6 @@ class Answer:
     balances: tuple[Balance, ...]
 
 
-@transaction.atomic
 def post_reports(
     *,
     reports: Sequence[Report],
@@ -64,6 +63,23 @@ def post_reports(
     if len(reports) > at_most:
         raise TooManyReports(limit=at_most, count=len(reports))
     batch = list(reports)
+    try:
+        # So many are mostly all new, and are taken for it.
+        with transaction.atomic(), copying.settled():
+            return _post(batch, faults, by, at, trusting=len(batch) >= _MANY)
+    except (_LookedAtTooQuickly, IntegrityError):
+        if len(batch) < _MANY:
+            raise
+    with transaction.atomic(), copying.settled():
+        return _post(batch, faults, by, at, trusting=False)
+
+
+class _LookedAtTooQuickly(Exception):
+    """Something is wrong with a request whose names were taken for new: all that is wrong with it has to be found."""
+
+
+def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime, *, trusting: bool) -> Answer:
+    """One try. `trusting` takes all names for new without asking, until the table of identities says otherwise."""
     columns, found = looked_at(batch, at)
     known = {one.index for one in faults}
     found = [*faults, *(one for one in found if one.index not in known)]
@@ -72,15 +88,15 @@ def post_reports(
 
     plans: list[_Plan] = []
     for category_id, indexes in _by_category(batch, {one.index for one in found}).items():
-        now = max(at, lock(category_id))
+        held = lock(category_id)
         # Mostly all of a request is sound and of one category, and its columns are those.
         own = columns if len(indexes) == len(batch) else None
         columns_of = own or Columns([batch[index] for index in indexes])
-        plan = _Plan(categories[category_id], indexes, columns_of, now)
+        plan = _Plan(categories[category_id], indexes, columns_of, held, max(at, held.until), trusting)
         plan.sort_out()
         found += plan.faults
         plans.append(plan)
-    _refuse(found)
+    _refuse(found, trusting=trusting)
 
     balances: list[Balance] = []
     for plan in plans:
@@ -104,8 +120,10 @@ def _by_category(batch: Sequence[Report], bad: set[int]) -> dict[int, Sequence[i
     return dict(sorted(result.items()))
 
 
-def _refuse(faults: Iterable[Fault]) -> None:
+def _refuse(faults: Iterable[Fault], *, trusting: bool) -> None:
     found = tuple(sorted(faults, key=lambda one: one.index))
+    if found and trusting:
+        raise _LookedAtTooQuickly
     conflicts = tuple(dict.fromkeys(one.report_id for one in found if one.code == "report_conflict"))
     if conflicts:
         raise ReportConflict(ids=", ".join(conflicts[:20]), report_ids=conflicts, faults=found)
@@ -156,7 +174,9 @@ class _Plan:
     category: ProductCategory
     indexes: Sequence[int]
     columns: Columns
+    held: Held
     at: datetime
+    trusting: bool
     faults: list[Fault] = field(default_factory=list)
     hashes: list[bytes] = field(init=False)
     new: Sequence[int] = ()
@@ -168,8 +188,13 @@ class _Plan:
 
     def sort_out(self) -> None:
         """Find duplicates and conflicts, then what each new report changes; the category's lock is held."""
-        self._tell_new_from_known()
+        self.hashes = self.columns.content_hashes()
         self.wallet_ids = self._wallets()
+        if self.trusting:
+            self.new = range(len(self.columns.report_ids))
+        else:
+            self._tell_new_from_known()
+        self._begin_identities()
         self.posted = self.columns.amounts
         self.charged_at = np.minimum(self.columns.ends - 1, micros(self.at))
         if not self.columns.plain:
@@ -177,10 +202,6 @@ class _Plan:
 
     def _tell_new_from_known(self) -> None:
         columns = self.columns
-        self.hashes = columns.content_hashes()
-        if len(columns.report_ids) >= _MANY and self._all_new():
-            self.new = range(len(columns.report_ids))
-            return
         known = self._known()
         new = []
         for place, (report_id, digest) in enumerate(zip(columns.report_ids, self.hashes, strict=True)):
@@ -192,20 +213,9 @@ class _Plan:
             else:
                 new.append(place)
         self.new = new
-        self._write_identities()
 
-    def _all_new(self) -> bool:
-        """Take all identities at once: the table tells if one is taken, without being asked for each first."""
-        self.new = range(len(self.columns.report_ids))
-        try:
-            with transaction.atomic():
-                self._write_identities()
-        except IntegrityError:
-            return False
-        return True
-
-    def _write_identities(self) -> None:
-        if not self.new:
+    def _begin_identities(self) -> None:
+        if not self.new or self.faults:
             return
         identities = {
             "category_id": copying.whole(self.category.pk),
@@ -213,7 +223,7 @@ class _Plan:
             "content_hash": copying.octets(_at(self.hashes, self.new), 16),
             "recorded_at": copying.instants(micros(self.at)),
         }
-        copying.write("report_identity", (len(self.new), identities))
+        copying.begin("report_identity", len(self.new), identities)
 
     def _known(self) -> dict[str, bytes]:
         """The identities among these that are taken."""
@@ -272,26 +282,27 @@ class _Plan:
                 used_at=self.charged_at[new],
                 by=by,
                 at=self.at,
+                held=self.held,
             )
         except MoreTakenBackThanUsed as refusal:
             below = set(refusal.wallet_ids)
             for place in self.new:
                 if self.wallet_ids[place] in below and self.posted[place] < 0:
                     self._blame(place, "negative_usage")
-            _refuse(self.faults)
+            _refuse(self.faults, trusting=self.trusting)
             raise
         except Overflow:
             for place in self.new:
                 if self.posted[place] > 0:
                     self._blame(place, "overflow")
-            _refuse(self.faults)
+            _refuse(self.faults, trusting=self.trusting)
             raise
-        self._write(new, posted.operation_id)
         if self.levels is not None:
             self.levels.write()
+        self._begin_reports(new, posted.operation_id)
         return balances_in(posted.loaded, touched)
 
-    def _write(self, new: Ints, operation_id: int) -> None:
+    def _begin_reports(self, new: Ints, operation_id: int) -> None:
         columns = self.columns
         reports = _at(columns.reports, self.new)
         whose: Sequence[Report | Original] = reports
@@ -319,4 +330,4 @@ class _Plan:
             "labels": copying.texts(labels, before=_JSONB),
             "recorded_at": copying.instants(micros(self.at)),
         }
-        copying.write("usage_report", (len(new), rows))
+        copying.begin("usage_report", len(new), rows)
