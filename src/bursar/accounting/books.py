@@ -49,14 +49,14 @@ WITH RECURSIVE clock AS (
 ), concerned AS MATERIALIZED (
     SELECT coalesce(array_agg(id), '{}') AS ids FROM (SELECT id FROM asked UNION SELECT source_id FROM up) AS found
 )
-SELECT 0::bigint, micros_of(applied_until), micros_of(least(
+SELECT 0::bigint, micros_of(applied_until), coalesce(micros_of(least(
            (SELECT min(a.start) FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
               AND a.start > greatest(%(at)s, applied_until)),
            (SELECT min(a."end") FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
               AND a."end" > greatest(%(at)s, applied_until)),
            (SELECT min(a."end") FROM allocation a WHERE a.category_id = %(category)s AND a.closed_at IS NULL
-              AND a."end" > greatest(%(at)s, applied_until) - %(grace)s) + %(grace)s,
-           'infinity')),
+              AND a."end" > greatest(%(at)s, applied_until) - %(grace)s) + %(grace)s
+       )), 9223372036854775807),
        0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint
 FROM clock
 UNION ALL

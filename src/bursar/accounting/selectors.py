@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from bursar.accounting.books import EPOCH, Loaded, instant, load, read
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import ProductCategory
+from bursar.catalogue.selectors import categories_with_provider
 from bursar.engine import ledger as engine
 from bursar.engine.ledger.plan import drawing
 from bursar.structure.models import Person, Workspace
@@ -186,9 +187,22 @@ def wallet_state(*, workspace_id: int, category_id: int, at: datetime) -> Wallet
     return None if wallet is None else wallet_states(wallets=[wallet], at=at)[wallet.pk]
 
 
+def standing(*, workspace_id: int, category_id: int, at: datetime) -> Balance | None:
+    """A wallet's present figures without its names: what a provider asks before each start. None: there is no wallet."""
+    category = next(iter(categories_with_provider([category_id])), None)
+    if category is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM wallet WHERE category_id = %s AND workspace_id = %s", [category_id, workspace_id]
+        )
+        row = cursor.fetchone()
+    return None if row is None else balances_in(read(category, row, at), row)[0]
+
+
 def available_ticks(*, workspace_id: int, category_id: int, at: datetime) -> int | None:
     """What a workspace can still use; None = free to use, no bound; 0 where it has no wallet."""
-    state = wallet_state(workspace_id=workspace_id, category_id=category_id, at=at)
+    state = standing(workspace_id=workspace_id, category_id=category_id, at=at)
     if state is not None:
         return state.available_ticks
     free = ProductCategory.objects.filter(pk=category_id, requires_allocation=False).exists()

@@ -497,6 +497,60 @@ def _step(text: str, wallet: "Wallet") -> "Step":
     return Step(do=do, **fields)
 
 
+# ------------------------------------------------------------------------------------------------ how fast
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Each case for a few seconds, on less data.")] = False,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given several times.")] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Measure the ledger, on a database of its own that is thrown away; each figure stands beside a baseline of the same run."""
+    from bursar.config.bench import run
+
+    with run.scratch():
+        from bursar.config import environment, postgres
+        from bursar.config.cli import setup
+
+        environment.reload()
+        setup()
+        try:
+            from bursar.config import installation
+
+            installation.upgrade_database()
+            figures = []
+            for figure in run.measure(quick=quick, only=frozenset(case or ()), say=_progress(as_json)):
+                figures.append(figure)
+                if not as_json:
+                    out.print(_bench_line(figure), markup=False, soft_wrap=True)
+        finally:
+            _close_connections()
+            postgres.release()
+    if case and (unknown := set(case) - {figure.case for figure in figures}):
+        fail(_("There is no such case: {names}.").format(names=", ".join(sorted(unknown))), WRONG_INPUT)
+    if as_json:
+        rows = [
+            {"case": f.case, "value": f.value, "unit": f.unit, "baseline": f.baseline, "ratio": f.ratio}
+            for f in figures
+        ]
+        print(json.dumps(rows, indent=1))
+
+
+def _close_connections() -> None:
+    from bursar.config import installation
+
+    installation.close_connections()
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    return (lambda _text: None) if quiet else (lambda text: err.print(f"… {text}", style="dim", markup=False))
+
+
+def _bench_line(figure: Any) -> str:
+    value = f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
+    beside = "" if figure.baseline is None else f"   {figure.ratio:.2f} of {figure.baseline:,.2f}"
+    return f"{figure.case:<38}{value:>14} {figure.unit:<14}{beside:<28} {figure.target}"
+
+
 # ------------------------------------------------------------------------------------------------ why
 @app.command()
 @with_ledger

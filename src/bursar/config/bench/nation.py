@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from django.db import connection, transaction
 
+from bursar.accounting import copying
 from bursar.accounting.books import Ledger
 from bursar.accounting.models import Wallet
 from bursar.catalogue.models import ProductCategory
@@ -82,11 +83,16 @@ def _workspaces(name: str, count: int) -> list[int]:
 
 def _wallets(category: ProductCategory, workspace_ids: list[int], above: list[int], quota: int) -> list[int]:
     """Wallets and what they hold, with the journal rows that the services would have written."""
-    wallets = Wallet.objects.bulk_create(
-        [Wallet(category=category, workspace_id=key, locked=False, made_at=START) for key in workspace_ids]
-    )
-    ids = [wallet.pk for wallet in wallets]
-    sources = [above[place * len(above) // len(ids)] if above else None for place in range(len(ids))]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO wallet (category_id, workspace_id, used_ticks, uncovered_ticks, written_off_ticks, locked, made_at)
+            SELECT %s, key, 0, 0, 0, false, %s FROM unnest(%s::bigint[]) AS v(key) RETURNING id
+            """,
+            [category.pk, START, copying.array(workspace_ids)],
+        )
+        ids = sorted(row[0] for row in cursor.fetchall())
+    sources = [above[place * len(above) // len(ids)] for place in range(len(ids))] if above else []
     # An operation by the book, so that clock and journal are as they are elsewhere.
     ledger = Ledger(category=category, wallet_ids=[], by_id=None, at=START)
     operation = ledger.operation("allocate")
@@ -98,8 +104,8 @@ def _wallets(category: ProductCategory, workspace_ids: list[int], above: list[in
         "quota": quota,
         "start": START,
         "end": END,
-        "wallets": ids,
-        "sources": sources,
+        "wallets": copying.array(ids),
+        "sources": copying.array(sources) if above else None,
     }
     with connection.cursor() as cursor:
         cursor.execute(
