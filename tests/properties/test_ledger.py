@@ -262,8 +262,10 @@ def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, 
         st.tuples(st.integers(0, WALLETS - 1), st.integers(-20, 40), st.integers(0, 40)), min_size=1, max_size=12
     ),
 )
-def test_by_hour__whatever_was_posted__adds_up_to_what_moved(charged, story, reports) -> None:
+def test_by_hour__whatever_was_posted__is_assigned_as_the_plain_reference_does(charged, story, reports) -> None:
     from bursar.engine.ledger import Kind, by_hour, epochs
+    from bursar.engine.ledger.hours import UNCOVERED, WRITTEN_OFF
+    from tests.properties.hours_reference import by_hour as plainly
 
     book = _play(charged, 5, story)
     columns = [np.array(column) for column in zip(*reports, strict=True)]
@@ -277,20 +279,33 @@ def test_by_hour__whatever_was_posted__adds_up_to_what_moved(charged, story, rep
         if change.kind not in {Kind.DRAW, Kind.RELEASE}:
             continue
         epoch = np.searchsorted(bounds, change.at, side="right")
-        usage: dict[int, list[tuple[int, int]]] = {}
+        net: dict[tuple[int, int], int] = {}
         for wallet, amount, at in zip(columns[0].tolist(), columns[1].tolist(), instants.tolist(), strict=True):
             if np.searchsorted(bounds, at, side="right") == epoch:
-                usage.setdefault(wallet, []).append((at, amount))
-        drawn, standing = {}, {}
-        for moved in by_hour(book, change, usage):
-            if moved.allocation is not None:
-                drawn[moved.allocation] = drawn.get(moved.allocation, 0) + moved.drawn
-            else:
-                before = standing.get(moved.wallet, (0, 0))
-                standing[moved.wallet] = (before[0] + moved.uncovered, before[1] + moved.written_off)
+                net[wallet, at] = net.get((wallet, at), 0) + amount
+        usage: dict[int, list[tuple[int, int]]] = {}
+        for (wallet, at), ticks in net.items():
+            usage.setdefault(wallet, []).append((at, ticks))
+        expected: dict[tuple[int, int, int], int] = {}
+        for one in plainly(book, change, usage):
+            places = (
+                {one.allocation: one.drawn}
+                if one.allocation is not None
+                else {UNCOVERED: one.uncovered, WRITTEN_OFF: one.written_off}
+            )
+            for place, ticks in places.items():
+                if ticks:
+                    key = (one.hour, one.wallet, place)
+                    expected[key] = expected.get(key, 0) + ticks
+        pairs = np.array([(*key, ticks) for key, ticks in net.items()], dtype=np.int64).reshape(-1, 3).T
+        moved = by_hour(book, change, *pairs)
+        rows = zip(*(column.tolist() for column in (moved.hour, moved.wallet, moved.place, moved.ticks)), strict=True)
+        assert {(hour, wallet, place): ticks for hour, wallet, place, ticks in rows} == expected
+        drawn = {place: 0 for _, _, place in expected if place >= 0}
+        for (_, _, place), ticks in expected.items():
+            if place >= 0:
+                drawn[place] += ticks
         assert drawn == dict(zip(change.allocations.tolist(), change.drawn.tolist(), strict=True))
-        rows = zip(change.wallets.tolist(), change.uncovered.tolist(), change.written_off.tolist(), strict=True)
-        assert standing == {wallet: (uncovered, off) for wallet, uncovered, off in rows if uncovered or off}
 
 
 def _post(book: Book, amounts: list[tuple[int, int]], used_at: int | None = None) -> None:

@@ -1,18 +1,20 @@
 """Between the tables and the engine: load the part of a category's ledger that is needed, and write back what changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from django.db import connection
 
+from bursar.accounting import copying
 from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger import Book, Change, Charged, Kind, Rules, advance, lock_states
 from bursar.engine.ledger.book import ROOT, Ints
 from bursar.events.services import Happening, record_all
 
+_CLOCK, _WALLET, _ALLOCATION = range(3)  # what a row of _LOAD is about
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 DAY: Final = timedelta(days=1) // MICROSECOND
@@ -20,7 +22,9 @@ HOUR: Final = timedelta(hours=1) // MICROSECOND
 
 # One statement, so that a reader without the lock sees one state: the clock, the wallets (those asked for, those with
 # something due, and all above them) and their allocations. A closed allocation that nothing was drawn through says nothing.
-# OFFSET 0 and the array keep the planner, which cannot know how few are above, from reading whole tables.
+# All columns are bigint; -1 is the provider.
+# OFFSET 0 and the array keep the planner, which cannot know how few are above, from reading whole tables, and `+ 0` from
+# going through a category that is so new that it believes it to be empty.
 _LOAD: Final = """
 WITH RECURSIVE clock AS (
     SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s
@@ -33,32 +37,33 @@ WITH RECURSIVE clock AS (
       AND a."end" > (SELECT applied_until FROM clock) AND a."end" <= %(at)s
     UNION SELECT a.wallet_id FROM allocation a
     WHERE a.category_id = %(category)s AND a.closed_at IS NULL AND a."end" <= %(closing)s
-), up(id) AS (
-    SELECT id FROM (SELECT unnest(%(wallets)s::bigint[]) AS id UNION SELECT wallet_id FROM due) AS asked
+), asked AS MATERIALIZED (
+    SELECT unnest(%(wallets)s::bigint[]) AS id UNION SELECT wallet_id FROM due
+), up AS (
+    SELECT a.* FROM asked CROSS JOIN LATERAL (_INTO_ asked.id OFFSET 0) a
     UNION
-    SELECT above.source_id FROM up CROSS JOIN LATERAL (
-        SELECT a.source_id FROM allocation a
-        WHERE a.wallet_id = up.id AND a.category_id = %(category)s
-          AND a.source_id IS NOT NULL AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
-        OFFSET 0
-    ) AS above
+    SELECT a.* FROM (SELECT DISTINCT source_id FROM up) AS above CROSS JOIN LATERAL (_INTO_ above.source_id OFFSET 0) a
 ), concerned AS MATERIALIZED (
-    SELECT coalesce(array_agg(id), '{}') AS ids FROM up
+    SELECT coalesce(array_agg(id), '{}') AS ids FROM (SELECT id FROM asked UNION SELECT source_id FROM up) AS found
 )
-SELECT 0 AS what, (extract(epoch FROM applied_until) * 1000000)::bigint AS id, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
-       0::bigint, 0::bigint, 0::bigint, 0::bigint
+SELECT 0::bigint, micros_of(applied_until), 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
+       0::bigint
 FROM clock
 UNION ALL
 SELECT 1, w.id, w.used_ticks, w.uncovered_ticks, w.written_off_ticks, w.locked::int, w.workspace_id, 0, 0, 0
-FROM wallet w WHERE w.id = ANY((SELECT ids FROM concerned)::bigint[]) AND w.category_id = %(category)s
+FROM wallet w WHERE w.id = ANY((SELECT ids FROM concerned)::bigint[]) AND w.category_id + 0 = %(category)s
 UNION ALL
-SELECT 2, a.id, a.wallet_id, coalesce(a.source_id, -1), a.quota_ticks, a.drawn_ticks,
-       (extract(epoch FROM a.start) * 1000000)::bigint, (extract(epoch FROM a."end") * 1000000)::bigint,
-       a.priority, (a.closed_at IS NOT NULL)::int
-FROM allocation a WHERE a.wallet_id = ANY((SELECT ids FROM concerned)::bigint[]) AND a.category_id = %(category)s
-  AND (a.closed_at IS NULL OR a.drawn_ticks > 0)
-ORDER BY what, id
-"""
+SELECT 2, id, wallet_id, coalesce(source_id, -1), quota_ticks, drawn_ticks,
+       micros_of(start), micros_of("end"), priority, (closed_at IS NOT NULL)::int
+FROM up
+""".replace(
+    "_INTO_",
+    """
+        SELECT a.id, a.wallet_id, a.source_id, a.quota_ticks, a.drawn_ticks, a.start, a."end", a.priority, a.closed_at
+        FROM allocation a
+        WHERE (a.closed_at IS NULL OR a.drawn_ticks > 0) AND a.category_id + 0 = %(category)s AND a.wallet_id =
+    """.strip(),
+)
 
 
 def micros(at: datetime) -> int:
@@ -81,10 +86,21 @@ def rules_of(category: ProductCategory) -> Rules:
     )
 
 
-def lock(category_id: int) -> None:
-    """Wait until no other transaction works on a category's ledger; held until this one ends."""
+def lock(category_id: int) -> datetime:
+    """Wait until no other transaction works on a category's ledger; held until this one ends.
+
+    returns   up to when what is due was applied: a ledger's time never goes back, though servers' clocks differ a little
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [category_id])
+        # Two statements in one message: the second sees what was committed while the first waited.
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%(category)s);"
+            "SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s",
+            {"category": category_id},
+        )
+        cursor.nextset()
+        row = cursor.fetchone()
+    return EPOCH if row is None else row[0]
 
 
 @dataclass(slots=True)
@@ -118,44 +134,29 @@ def load(category: ProductCategory, wallet_ids: Iterable[int], at: datetime) -> 
         "category": category.pk,
         "at": at,
         "closing": at - timedelta(microseconds=rules.grace),
-        "wallets": sorted(set(wallet_ids)),
+        "wallets": copying.array(sorted(set(wallet_ids))),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_LOAD, parameters)
-        rows: list[tuple[int, ...]] = cursor.fetchall()
-    now = micros(at)
-    begin = 0
-    if rows and rows[0][0] == 0:
-        now, begin = rows[0][1], 1
-    split = next((place for place in range(begin, len(rows)) if rows[place][0] == 2), len(rows))
-    wallets = _columns(rows[begin:split])
-    allocations = _columns(rows[split:])
-    wallet_rows = wallets[1]
-    source = allocations[3]
+    table = copying.read(_LOAD, parameters, width=10)
+    kinds = table[0]
+    clock, wallets, allocations = (table[1:, kinds == kind] for kind in (_CLOCK, _WALLET, _ALLOCATION))
+    rows, source = wallets[0], allocations[2]
     book = Book(
         rules=rules,
-        now=now,
-        used=wallets[2],
-        uncovered=wallets[3],
-        written_off=wallets[4],
-        locked=wallets[5].astype(np.bool_),
-        wallet=np.searchsorted(wallet_rows, allocations[2]),
-        source=np.where(source == -1, ROOT, np.searchsorted(wallet_rows, source)),
-        quota=allocations[4],
-        drawn=allocations[5],
-        start=allocations[6],
-        end=allocations[7],
-        priority=allocations[8],
-        closed=allocations[9].astype(np.bool_),
+        now=int(clock[0, 0]) if clock.size else micros(at),
+        used=wallets[1],
+        uncovered=wallets[2],
+        written_off=wallets[3],
+        locked=wallets[4].astype(np.bool_),
+        wallet=np.searchsorted(rows, allocations[1]),
+        source=np.where(source == ROOT, ROOT, np.searchsorted(rows, source)),
+        quota=allocations[3],
+        drawn=allocations[4],
+        start=allocations[5],
+        end=allocations[6],
+        priority=allocations[7],
+        closed=allocations[8].astype(np.bool_),
     )
-    return Loaded(category, book, wallet_rows.tolist(), wallets[6].tolist(), allocations[1].tolist())
-
-
-def _columns(rows: Sequence[tuple[int, ...]]) -> list[Ints]:
-    if not rows:
-        return [np.zeros(0, dtype=np.int64)] * 10
-    # A contiguous copy each: the engine writes into them.
-    return [column.copy() for column in np.array(rows, dtype=np.int64).T]
+    return Loaded(category, book, rows.tolist(), wallets[5].tolist(), allocations[0].tolist())
 
 
 def epoch_bounds(category_id: int, first: datetime, last: datetime) -> Ints:
@@ -163,15 +164,61 @@ def epoch_bounds(category_id: int, first: datetime, last: datetime) -> Ints:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT (extract(epoch FROM start) * 1000000)::bigint FROM allocation
+            SELECT micros_of(start) FROM allocation
             WHERE category_id = %(category)s AND start > %(first)s AND start <= %(last)s
-            UNION SELECT (extract(epoch FROM "end") * 1000000)::bigint FROM allocation
+            UNION SELECT micros_of("end") FROM allocation
             WHERE category_id = %(category)s AND "end" > %(first)s AND "end" <= %(last)s
             ORDER BY 1
             """,
             {"category": category_id, "first": first, "last": last},
         )
         return np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+
+
+_NEVER: Final = np.iinfo(np.int64).min
+_OPENED, _CLOSED = 1, 2
+_TURNED: Final = ("", "opened", "closed")
+
+
+class _Sort(NamedTuple):
+    """What a row of the journal has to say, and so the form in which it is written."""
+
+    allocation: bool
+    window: bool
+    turned: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of the journal by columns: wallets and allocations are rows of the book, instants microseconds since 1970.
+
+    allocation   ROOT where a row is about the wallet alone
+    start, end   _NEVER where the window was not set
+    turned       a place in _TURNED
+    """
+
+    operation: int
+    kind: Kind
+    wallet: Ints
+    allocation: Ints
+    used: Ints
+    uncovered: Ints
+    written_off: Ints
+    drawn: Ints
+    quota: Ints
+    start: Ints
+    end: Ints
+    turned: Ints
+    effective: Ints
+
+    def sort_of(self, row: int) -> _Sort:
+        return _Sort(bool(self.allocation[row] != ROOT), bool(self.start[row] != _NEVER), int(self.turned[row]))
+
+
+def _alike(rows: _Rows) -> list[Ints]:
+    """The rows' places, those of one form together."""
+    form = (rows.allocation != ROOT) * 6 + (rows.start != _NEVER) * 3 + rows.turned
+    return [np.flatnonzero(form == one) for one in np.unique(form).tolist()]
 
 
 class Ledger:
@@ -182,9 +229,16 @@ class Ledger:
     """
 
     def __init__(
-        self, *, category: ProductCategory, wallet_ids: Iterable[int], by_id: int | None, at: datetime
+        self,
+        *,
+        category: ProductCategory,
+        wallet_ids: Iterable[int],
+        by_id: int | None,
+        at: datetime,
+        is_locked: bool = False,
     ) -> None:
-        lock(category.pk)
+        if not is_locked:
+            lock(category.pk)
         self.category = category
         self.by_id = by_id
         loaded = load(category, wallet_ids, at)
@@ -193,7 +247,7 @@ class Ledger:
         # Two servers' clocks may differ a little; a ledger's time never goes back.
         self.now = max(at, instant(self.book.now))
         self._before = self.book.copy()
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[_Rows] = []
         self._closed: dict[int, int] = {}
         self._told: list[tuple[str, str, int, int, dict[str, Any]]] = []
         self.flips: dict[int, bool] = {}
@@ -227,88 +281,117 @@ class Ledger:
 
         windows   rows of allocations whose start and end were set in this step
         """
-        loaded, at = self.loaded, instant(change.at)
-        for row, used, uncovered, written_off in zip(
-            change.wallets.tolist(),
-            change.used.tolist(),
-            change.uncovered.tolist(),
-            change.written_off.tolist(),
-            strict=True,
-        ):
-            self.move(operation, change.kind, at, row, used=used, uncovered=uncovered, written_off=written_off)
         windows = windows or {}
-        moved = dict(zip(change.allocations.tolist(), zip(change.drawn, change.quota, strict=True), strict=True))
-        opened, closed = set(change.opened.tolist()), set(change.closed.tolist())
-        self._closed.update(dict.fromkeys(closed, change.at))
-        for row in sorted(moved.keys() | opened | closed | windows.keys()):
-            drawn, quota = moved.get(row, (0, 0))
-            turned = "closed" if row in closed else "opened" if row in opened else ""
-            window = windows.get(row)
-            self._rows.append(
-                (
-                    self.category.pk,
-                    operation,
-                    change.kind.value,
-                    loaded.wallet_ids[int(self.book.wallet[row])],
-                    loaded.allocation_ids[row],
-                    0,
-                    0,
-                    0,
-                    int(drawn),
-                    int(quota),
-                    instant(window[0]) if window else None,
-                    instant(window[1]) if window else None,
-                    turned,
-                    at,
-                    self.now,
-                )
-            )
-            if turned:
-                wallet_id = loaded.wallet_ids[int(self.book.wallet[row])]
-                self.tell(f"allocation.{turned}", "allocation", loaded.allocation_ids[row], wallet_id)
+        set_anew = np.array(sorted(windows), dtype=np.int64)
+        rows = np.unique(np.concatenate((change.allocations, change.opened, change.closed, set_anew)))
+        places = np.searchsorted(rows, change.allocations)
+        drawn, quota = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
+        drawn[places], quota[places] = change.drawn, change.quota
+        turned = np.zeros(len(rows), dtype=np.int64)
+        turned[np.searchsorted(rows, change.opened)] = _OPENED
+        turned[np.searchsorted(rows, change.closed)] = _CLOSED
+        self._closed.update(dict.fromkeys(change.closed.tolist(), change.at))
+        start, end = np.full(len(rows), _NEVER), np.full(len(rows), _NEVER)
+        for row, window in windows.items():
+            start[rows == row], end[rows == row] = window
+        self._note(
+            operation, change.kind, change.at, wallets=change.wallets, used=change.used, uncovered=change.uncovered,
+            written_off=change.written_off, allocations=rows, drawn=drawn, quota=quota, turned=turned, start=start, end=end,
+        )  # fmt: skip
+        turning = [(row, "opened") for row in change.opened.tolist()] + [
+            (row, "closed") for row in change.closed.tolist()
+        ]
+        for row, what in turning:
+            allocation_id = self.loaded.allocation_ids[row]
+            wallet_id = self.loaded.wallet_ids[int(self.book.wallet[row])]
+            self.tell(f"allocation.{what}", "allocation", allocation_id, wallet_id)
 
-    def journal_within(self, operation: int, change: Change, hour: datetime) -> None:
-        """Write down what a draw or a release of one hour's usage moved; the usage itself is written by `move`."""
-        for row, uncovered, written_off in zip(
-            change.wallets.tolist(), change.uncovered.tolist(), change.written_off.tolist(), strict=True
-        ):
-            if uncovered or written_off:
-                self.move(operation, change.kind, hour, row, uncovered=uncovered, written_off=written_off)
-        owners = self.book.wallet[change.allocations].tolist()
-        for row, owner, drawn in zip(change.allocations.tolist(), owners, change.drawn.tolist(), strict=True):
-            self.move(operation, change.kind, hour, owner, row, drawn=drawn)
-
-    def move(
+    def journal_usage(
         self,
         operation: int,
         kind: Kind,
-        at: datetime,
-        wallet: int,
-        allocation: int | None = None,
+        hour: Ints,
         *,
-        used: int = 0,
-        uncovered: int = 0,
-        written_off: int = 0,
-        drawn: int = 0,
+        wallets: Ints,
+        used: Ints,
+        uncovered: Ints,
+        written_off: Ints,
+        allocations: Ints,
+        allocation_hours: Ints,
+        drawn: Ints,
     ) -> None:
-        """Write down one movement of figures; `wallet` and `allocation` are rows of the book."""
+        """Write down what was used, and how it was drawn or given back, each by the hour it belongs to.
+
+        hour               shape (wallets,), and of the same shape used, uncovered, written_off
+        allocation_hours   shape (allocations,), and of the same shape drawn
+        """
+        if len(wallets) or len(allocations):
+            self._note(
+                operation, kind, hour, wallets=wallets, used=used, uncovered=uncovered, written_off=written_off,
+                allocations=allocations, drawn=drawn, allocation_at=allocation_hours,
+            )  # fmt: skip
+
+    def _note(
+        self,
+        operation: int,
+        kind: Kind,
+        at: Ints | int,
+        *,
+        wallets: Ints,
+        used: Ints,
+        uncovered: Ints,
+        written_off: Ints,
+        allocations: Ints,
+        drawn: Ints,
+        quota: Ints | int = 0,
+        turned: Ints | int = 0,
+        start: Ints | int = _NEVER,
+        end: Ints | int = _NEVER,
+        allocation_at: Ints | int | None = None,
+    ) -> None:
+        """One row for each allocation; a wallet's own figures ride on the first of its instant, else on a row of their own."""
+        owners = self.book.wallet[allocations]
+        wallet_at = np.broadcast_to(at, wallets.shape)
+        owner_at = np.broadcast_to(at if allocation_at is None else allocation_at, owners.shape)
+        instants, places = np.unique(np.concatenate((wallet_at, owner_at)), return_inverse=True)
+        count = max(1, len(instants))
+        keys = np.concatenate((wallets, owners)) * count + places
+        wallet_keys, owner_keys = keys[: len(wallets)], keys[len(wallets) :]
+        known, first = np.unique(owner_keys, return_index=True)
+        found = np.searchsorted(known, wallet_keys)
+        rides = np.zeros(len(wallets), dtype=np.bool_)
+        if len(known):
+            found = np.minimum(found, len(known) - 1)
+            rides = known[found] == wallet_keys
+        alone, carrier = ~rides, first[found[rides]] if len(known) else found[rides]
+        lone = int(np.count_nonzero(alone))
+
+        def of_wallet(figures: Ints) -> Ints:
+            column = np.zeros(lone + len(allocations), dtype=np.int64)
+            column[:lone] = figures[alone]
+            column[lone + carrier] = figures[rides]
+            return column
+
+        def of_allocation(figures: Ints | int, otherwise: int) -> Ints:
+            column = np.full(lone + len(allocations), otherwise, dtype=np.int64)
+            column[lone:] = figures
+            return column
+
         self._rows.append(
-            (
-                self.category.pk,
-                operation,
-                kind.value,
-                self.loaded.wallet_ids[wallet],
-                None if allocation is None else self.loaded.allocation_ids[allocation],
-                used,
-                uncovered,
-                written_off,
-                drawn,
-                0,
-                None,
-                None,
-                "",
-                at,
-                self.now,
+            _Rows(
+                operation=operation,
+                kind=kind,
+                wallet=np.concatenate((wallets[alone], owners)),
+                allocation=of_allocation(allocations, ROOT),
+                used=of_wallet(used),
+                uncovered=of_wallet(uncovered),
+                written_off=of_wallet(written_off),
+                drawn=of_allocation(drawn, 0),
+                quota=of_allocation(quota, 0),
+                start=of_allocation(start, _NEVER),
+                end=of_allocation(end, _NEVER),
+                turned=of_allocation(turned, 0),
+                effective=np.concatenate((wallet_at[alone], owner_at)),
             )
         )
 
@@ -318,21 +401,27 @@ class Ledger:
 
     def finish(self) -> None:
         """Write balances, journal, locks, events and the clock."""
-        self._write_wallets()
-        self._write_allocations()
+        self._write_balances()
         self._write_journal()
         self._follow_locks()
         self._write_events()
+
+    def _write_balances(self) -> None:
+        """In one message: each way to the server and back counts when a request has a single report."""
+        clock = (
+            """
+            INSERT INTO ledger_clock (category_id, applied_until) VALUES (%s, %s)
+            ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until
+            """,
+            [self.category.pk, self.now],
+        )
+        steps = [*self._changed_wallets(), *self._changed_allocations(), clock]
         with connection.cursor() as cursor:
             cursor.execute(
-                """
-                INSERT INTO ledger_clock (category_id, applied_until) VALUES (%s, %s)
-                ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until
-                """,
-                [self.category.pk, self.now],
+                ";".join(statement for statement, _ in steps), [value for _, values in steps for value in values]
             )
 
-    def _write_wallets(self) -> None:
+    def _changed_wallets(self) -> Iterator[tuple[str, list[Any]]]:
         book, before = self.book, self._before
         changed = np.flatnonzero(
             (book.used != before.used)
@@ -343,36 +432,40 @@ class Ledger:
         if not len(changed):
             return
         ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
-        columns = (ids, book.used, book.uncovered, book.written_off)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                UPDATE wallet w
-                SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
-                FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
-                     AS v(id, used, uncovered, written_off, locked)
-                WHERE w.id = v.id AND w.category_id = %s
-                """,
-                [*(column[changed].tolist() for column in columns), book.locked[changed].tolist(), self.category.pk],
-            )
+        columns = (ids, book.used, book.uncovered, book.written_off, book.locked)
+        yield (
+            """
+            UPDATE wallet w
+            SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
+            FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
+                 AS v(id, used, uncovered, written_off, locked)
+            WHERE w.id = v.id AND w.category_id = %s
+            """,
+            [*(copying.array(column[changed]) for column in columns), self.category.pk],
+        )
 
-    def _write_allocations(self) -> None:
+    def _changed_allocations(self) -> Iterator[tuple[str, list[Any]]]:
         book, before = self.book, self._before
         old = slice(0, len(before.wallet))  # those made in this operation were inserted by whoever made them
-        changed = np.flatnonzero(
+        reshaped = (
             (book.quota[old] != before.quota)
-            | (book.drawn[old] != before.drawn)
             | (book.start[old] != before.start)
             | (book.end[old] != before.end)
             | (book.closed[old] != before.closed)
         )
-        if not len(changed):
-            return
+        drawn = np.flatnonzero((book.drawn[old] != before.drawn) & ~reshaped)
+        changed = np.flatnonzero(reshaped)
         ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
-        columns = (ids, book.quota, book.drawn)
-        rows = changed.tolist()
-        with connection.cursor() as cursor:
-            cursor.execute(
+        if len(drawn):  # all that a report does
+            yield (
+                """
+                UPDATE allocation a SET drawn_ticks = v.drawn FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, drawn)
+                WHERE a.id = v.id AND a.category_id = %s
+                """,
+                [copying.array(ids[drawn]), copying.array(book.drawn[drawn]), self.category.pk],
+            )
+        if len(changed):
+            yield (
                 """
                 UPDATE allocation a
                 SET quota_ticks = v.quota, drawn_ticks = v.drawn, start = v.first, "end" = v.last,
@@ -382,29 +475,44 @@ class Ledger:
                 WHERE a.id = v.id AND a.category_id = %s
                 """,
                 [
-                    *(column[changed].tolist() for column in columns),
+                    *(copying.array(column[changed]) for column in (ids, book.quota, book.drawn)),
                     [instant(time) for time in book.start[changed].tolist()],
                     [instant(time) for time in book.end[changed].tolist()],
-                    [instant(self._closed[row]) if row in self._closed else None for row in rows],
+                    [instant(self._closed[row]) if row in self._closed else None for row in changed.tolist()],
                     self.category.pk,
                 ],
             )
 
     def _write_journal(self) -> None:
-        if not self._rows:
-            return
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(  # type: ignore[attr-defined]  # psycopg's own, through Django's wrapper
-                """
-                COPY posting (category_id, operation_id, kind, wallet_id, allocation_id, used_ticks, uncovered_ticks,
-                              written_off_ticks, drawn_ticks, quota_ticks, start, "end", turned, effective_at,
-                              recorded_at) FROM STDIN
-                """
-            ) as copy,
-        ):
-            for row in self._rows:
-                copy.write_row(row)
+        wallet_ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
+        allocation_ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
+        now = micros(self.now)
+        blocks = []
+        for rows in self._rows:
+            for part in _alike(rows):
+                sort = rows.sort_of(part[0])
+                columns = {
+                    "category_id": copying.whole(self.category.pk),
+                    "operation_id": copying.whole(rows.operation),
+                    "kind": copying.constant(rows.kind.value),
+                    "wallet_id": copying.whole(wallet_ids[rows.wallet[part]]),
+                    "allocation_id": (
+                        copying.whole(allocation_ids[rows.allocation[part]]) if sort.allocation else copying.NULL
+                    ),
+                    "used_ticks": copying.whole(rows.used[part]),
+                    "uncovered_ticks": copying.whole(rows.uncovered[part]),
+                    "written_off_ticks": copying.whole(rows.written_off[part]),
+                    "drawn_ticks": copying.whole(rows.drawn[part]),
+                    "quota_ticks": copying.whole(rows.quota[part]),
+                    "start": copying.instants(rows.start[part]) if sort.window else copying.NULL,
+                    "end": copying.instants(rows.end[part]) if sort.window else copying.NULL,
+                    "turned": copying.constant(_TURNED[sort.turned]),
+                    "effective_at": copying.instants(rows.effective[part]),
+                    "recorded_at": copying.instants(now),
+                }
+                blocks.append((len(part), columns))
+        if blocks:
+            copying.write("posting", *blocks)
 
     def _follow_locks(self) -> None:
         """Walk down from the wallets whose lock flipped, over those that were not loaded, until nothing changes."""

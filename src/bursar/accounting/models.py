@@ -26,7 +26,7 @@ class Clock(models.Model):
 class Wallet(models.Model):
     """What a workspace has of a product category. Its figures are the sums of its postings."""
 
-    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="wallets")
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="wallets", db_index=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="wallets")
     used_ticks = models.BigIntegerField(default=0)
     uncovered_ticks = models.BigIntegerField(default=0)
@@ -52,13 +52,14 @@ class Wallet(models.Model):
 class Allocation(models.Model):
     """The right of a wallet to draw up to a quota from a source wallet, or from the provider, during `[start, end)`."""
 
-    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="allocations")
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="into")
+    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="allocations", db_index=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="into", db_index=False)
     source = models.ForeignKey(
         Wallet,
         null=True,
         on_delete=models.PROTECT,
         related_name="out_of",
+        db_index=False,
         help_text="empty = a root allocation, from the provider",
     )
     quota_ticks = models.BigIntegerField(_("quota"))
@@ -126,7 +127,8 @@ class Operation(models.Model):
 class Posting(models.Model):
     """What an operation changed on one wallet or one allocation. Only ever added to; the table is in parts by month.
 
-    A row without `allocation_id` is about the wallet's own figures, one with it about that allocation.
+    A row tells of a wallet and, where `allocation_id` is set, of one allocation of that wallet too: `used_ticks`, `uncovered_ticks`
+    and `written_off_ticks` are the wallet's, the other figures are the allocation's.
     """
 
     pk = models.CompositePrimaryKey("category_id", "recorded_at", "id")

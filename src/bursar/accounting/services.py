@@ -1,15 +1,14 @@
-"""Verbs that write: give, change, take back and move quota, write off, apply what is due, book usage."""
+"""Verbs that write: give, change, take back and move quota, write off, apply what is due. Usage is in `usage.py`."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
 from django.db import transaction
 
-from bursar.accounting.books import HOUR, Ledger, Loaded, epoch_bounds, instant, load, lock, micros
+from bursar.accounting import copying
+from bursar.accounting.books import Ledger, instant, load, lock, micros
 from bursar.accounting.errors import (
-    MoreTakenBackThanUsed,
     QuantityOutOfRange,
     ReasonMissing,
     WalletOfAnotherCategory,
@@ -19,7 +18,7 @@ from bursar.accounting.models import Allocation, Clock, Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.catalogue.services.categories import seal_category
 from bursar.engine import ledger as engine
-from bursar.engine.ledger import Change, Kind, by_hour
+from bursar.engine.ledger import Change, Kind
 from bursar.engine.ledger.book import ROOT, Ints
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Person, Workspace
@@ -29,21 +28,23 @@ from bursar.structure.roles import Permission, require
 @transaction.atomic
 def wallet_for(*, workspace_id: int, category_id: int, at: datetime) -> Wallet:
     """The wallet of a workspace in a category, made on first need."""
-    wallet_ids_for(category_id=category_id, workspace_ids=[workspace_id], at=at)
+    wallet_ids_for(category_id=category_id, workspace_ids=np.array([workspace_id]), at=at)
     return Wallet.objects.select_related("category__provider", "workspace").get(
         category_id=category_id, workspace_id=workspace_id
     )
 
 
-def wallet_ids_for(*, category_id: int, workspace_ids: Iterable[int], at: datetime) -> dict[int, int]:
-    """Wallet ids by workspace id, made where they are missing; in the caller's transaction."""
-    wanted = set(workspace_ids)
-    known = dict(
-        Wallet.objects.filter(category_id=category_id, workspace_id__in=wanted).values_list("workspace_id", "id")
-    )
-    missing = sorted(wanted - known.keys())
+def wallet_ids_for(*, category_id: int, workspace_ids: Ints, at: datetime) -> Ints:
+    """The wallets of workspaces, made where they are missing; in the caller's transaction.
+
+    workspace_ids   shape (n,), ascending, each once
+    returns         shape (n,); 0 where there is no such workspace
+    """
+    result = _wallet_ids(category_id, workspace_ids)
+    lacking = workspace_ids[result == 0].tolist()
+    missing = sorted(Workspace.objects.filter(pk__in=lacking).values_list("pk", flat=True)) if lacking else []
     if not missing:
-        return known
+        return result
     locked = ProductCategory.objects.values_list("requires_allocation", flat=True).get(pk=category_id)
     seal_category(category_id=category_id, at=at)
     Wallet.objects.bulk_create(
@@ -51,8 +52,18 @@ def wallet_ids_for(*, category_id: int, workspace_ids: Iterable[int], at: dateti
         ignore_conflicts=True,
         batch_size=1000,
     )
-    made = Wallet.objects.filter(category_id=category_id, workspace_id__in=missing)
-    return known | dict(made.values_list("workspace_id", "id"))
+    return _wallet_ids(category_id, workspace_ids)
+
+
+def _wallet_ids(category_id: int, workspace_ids: Ints) -> Ints:
+    statement = """
+        SELECT workspace_id, id FROM wallet WHERE category_id = %(category)s AND workspace_id = ANY(%(workspaces)s::bigint[])
+    """
+    parameters = {"category": category_id, "workspaces": copying.array(workspace_ids)}
+    known, wallets = copying.read(statement, parameters, width=2)
+    result = np.zeros(len(workspace_ids), dtype=np.int64)
+    result[np.searchsorted(workspace_ids, known)] = wallets
+    return result
 
 
 @transaction.atomic
@@ -80,7 +91,7 @@ def allocate(
     _check_range(quota_ticks)
     if not category.requires_allocation:
         raise engine.errors.AllocationsNotUsed
-    wallet_id = wallet_ids_for(category_id=category.pk, workspace_ids=[workspace.pk], at=at)[workspace.pk]
+    wallet_id = int(wallet_ids_for(category_id=category.pk, workspace_ids=np.array([workspace.pk]), at=at)[0])
     ledger = _open(category, [wallet_id, *([source.pk] if source else [])], by, at)
     loaded = ledger.loaded
     with in_units(category.unit):
@@ -222,91 +233,6 @@ def apply_due(*, category_id: int, at: datetime) -> bool:
     ledger = Ledger(category=category, wallet_ids=[], by_id=None, at=at)
     ledger.finish()
     return True
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """What a posting left behind: the operation, and the wallets as they stand now with all above them."""
-
-    operation_id: int
-    loaded: Loaded
-    now: datetime
-
-
-def post_usage(
-    *,
-    category: ProductCategory,
-    wallet_ids: Ints,
-    amounts: Ints,
-    used_at: Ints,
-    by: Person | None,
-    at: datetime,
-) -> Posted:
-    """Book differences of usage, in the caller's transaction; all of them or none.
-
-    wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
-    raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
-    """
-    ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at)
-    loaded, book = ledger.loaded, ledger.book
-    ids = np.array(loaded.wallet_ids, dtype=np.int64)
-    rows = np.searchsorted(ids, wallet_ids)
-    instants = np.minimum(used_at, book.now)
-    bounds = np.zeros(0, dtype=np.int64)
-    if len(instants) and instants.min() != instants.max():
-        bounds = epoch_bounds(category.pk, instant(int(instants.min())), instant(int(instants.max())))
-    try:
-        changes = engine.post(book, rows, amounts, instants, bounds)
-    except engine.NegativeUsage as refusal:
-        raise MoreTakenBackThanUsed(wallet_ids=tuple(loaded.wallet_ids[row] for row in refusal.wallets)) from None
-    operation = ledger.operation("usage")
-    _journal_usage(ledger, operation, changes, rows, amounts, instants, bounds)
-    ledger.finish()
-    return Posted(operation, loaded, ledger.now)
-
-
-def _journal_usage(
-    ledger: Ledger,
-    operation: int,
-    changes: list[Change],
-    rows: Ints,
-    amounts: Ints,
-    instants: Ints,
-    bounds: Ints,
-) -> None:
-    """Usage by the hour it belongs to; what was drawn, given back or stands, assigned to those hours, oldest first."""
-    hours = instants - instants % HOUR
-    epochs = np.searchsorted(bounds, instants, side="right")
-    keys, places = np.unique(np.stack((epochs, rows, hours)), axis=1, return_inverse=True)
-    sums = np.zeros(keys.shape[1], dtype=np.int64)
-    np.add.at(sums, places.reshape(-1), amounts)
-    usage: dict[int, dict[int, list[tuple[int, int]]]] = {}
-    for epoch, row, hour, ticks in zip(*keys.tolist(), sums.tolist(), strict=True):
-        if not ticks:
-            continue
-        kind = Kind.DRAW if ticks > 0 else Kind.RELEASE
-        ledger.move(operation, kind, instant(hour), row, used=ticks)
-        usage.setdefault(epoch, {}).setdefault(row, []).append((hour, ticks))
-    for change in changes:
-        if change.kind not in {Kind.DRAW, Kind.RELEASE}:
-            ledger.journal(operation, change)
-            continue
-        epoch = int(np.searchsorted(bounds, change.at, side="right"))
-        hours_used = hours[epochs == epoch]
-        if (hours_used == hours_used[0]).all():  # nothing to share out: the common case, and the large one
-            ledger.journal_within(operation, change, instant(int(hours_used[0])))
-            continue
-        for moved in by_hour(ledger.book, change, usage.get(epoch, {})):
-            ledger.move(
-                operation,
-                change.kind,
-                instant(moved.hour),
-                moved.wallet,
-                moved.allocation,
-                uncovered=moved.uncovered,
-                written_off=moved.written_off,
-                drawn=moved.drawn,
-            )
 
 
 def _require_source(by: Person | None, category: ProductCategory, source: Wallet | None, at: datetime) -> None:

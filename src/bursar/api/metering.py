@@ -1,7 +1,6 @@
 """Usage reports in."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,8 +12,10 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from bursar.api.accounting import WhyOut
 from bursar.api.auth import at_of, person_of
 from bursar.api.problems import PROBLEMS, problem
+from bursar.metering.errors import Fault, fault
 from bursar.metering.reports import Report
-from bursar.metering.services import REPORTS_MAX, post_reports
+from bursar.metering.services import REPORTS_MAX
+from bursar.provisioning.services.reported import NOTHING, Told, post_told
 
 router = Router(tags=["Usage"])
 
@@ -30,15 +31,16 @@ class ReportIn(Schema):
     model_config = ConfigDict(extra="forbid")
 
     report_id: str = Field(max_length=200, description="yours to choose; once per category, for ever")
-    category_id: int
-    workspace_id: int
+    category_id: int | None = Field(None, description="with a workspace; or name a resource and its component")
+    workspace_id: int | None = None
     amount_ticks: int = Field(description="a difference, or (is_absolute) a level")
     period_start: AwareDatetime
     period_end: AwareDatetime = Field(description="at most 5 minutes ahead of now")
     is_absolute: bool = False
     scope: str = Field("", max_length=200, description="what the level is of: a job, a drive; empty = the whole wallet")
     corrects: str = Field("", max_length=200, description="the report id whose amount this one replaces")
-    resource_id: int | None = None
+    resource_id: int | None = Field(None, description="the resource that was used; its wallet is charged")
+    component: str = Field("", description="key of the resource's component that was used")
     person_id: int | None = None
     user: str = Field("", max_length=200, description="the name of the user at the provider")
     job: str = Field("", max_length=200)
@@ -63,29 +65,44 @@ class ReportsOut(Schema):
     balances: list[BalanceOut] = Field(description="one for each wallet touched, as it stands now")
 
 
-class _Report(msgspec.Struct, forbid_unknown_fields=True):
-    report_id: str
-    category_id: int
-    workspace_id: int
-    amount_ticks: int
-    period_start: datetime
-    period_end: datetime
-    is_absolute: bool = False
-    scope: str = ""
-    corrects: str = ""
-    resource_id: int | None = None
-    person_id: int | None = None
-    user: str = ""
-    job: str = ""
-    labels: dict[str, str] = {}
-
-
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
-    reports: list[_Report]
+    reports: list[Report]
 
 
-_read: Final[Callable[[bytes], _Body]] = msgspec.json.Decoder(_Body).decode
-_write: Final = msgspec.json.Encoder()
+class _AnyBody(msgspec.Struct, forbid_unknown_fields=True):
+    reports: list[msgspec.Raw]
+
+
+_read: Final = msgspec.json.Decoder(_Body).decode
+_read_lines: Final = msgspec.json.Decoder(Report).decode_lines
+_read_any: Final = msgspec.json.Decoder(_AnyBody).decode
+_read_told: Final = msgspec.json.Decoder(Told).decode
+_write: Final = msgspec.json.Encoder().encode
+_LINES: Final = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
+
+
+def _reports(content: bytes, *, by_line: bool) -> tuple[Sequence[Report | Told], list[Fault]]:
+    """The reports of a body; where some do not have the form, each is read by itself, so that all of those are named.
+
+    raises   msgspec.DecodeError where the body as a whole cannot be read
+    """
+    try:
+        return (_read_lines(content) if by_line else _read(content).reports), []
+    except msgspec.DecodeError:  # also of a report by resource, which the quick reader does not know
+        pass
+    parts = content.split(b"\n") if by_line else _read_any(content).reports
+    reports: list[Report | Told] = []
+    faults: list[Fault] = []
+    for part in parts:
+        if by_line and not bytes(part).strip():
+            continue
+        try:
+            reports.append(_read_told(part))
+        except msgspec.DecodeError as error:
+            said, _, place = str(error).partition(" - at `$.")
+            faults.append(fault(len(reports), "", "invalid", field=place.rstrip("`"), detail=said))
+            reports.append(NOTHING)
+    return reports, faults
 
 
 @router.post(
@@ -109,23 +126,25 @@ _write: Final = msgspec.json.Encoder()
                             }
                         },
                     }
-                }
+                },
+                "application/x-ndjson": {"schema": ReportIn.model_json_schema()},
             },
         }
     },
 )
 def report_usage(request: HttpRequest) -> HttpResponse:
-    """At most 10,000 reports, each counted once for ever: all of them or none.
+    """At most 10,000 reports, each counted once for ever: all of them or none. As one JSON object, or a report on each line.
 
+    A refused request names every report that is at fault by its index, so that the others can be sent again without them.
     Usage beyond quota is never refused. The answer says what is left in each wallet touched, and why it is locked.
     """
     content = request.read(BODY_MAX_BYTES + 1)  # Django's own bound is made for forms and lies below
     if len(content) > BODY_MAX_BYTES:
         return problem(request, 413, "too_large", gettext("Send fewer reports at once."))
     try:
-        body = _read(content)
-    except msgspec.ValidationError as fault:
-        said, _dash, place = str(fault).partition(" - at `$")
+        reports, faults = _reports(content, by_line=request.content_type in _LINES)
+    except msgspec.ValidationError as error:
+        said, _dash, place = str(error).partition(" - at `$")
         location = "body" + place.rstrip("`").replace("[", ".").replace("]", "")
         return problem(
             request,
@@ -134,8 +153,7 @@ def report_usage(request: HttpRequest) -> HttpResponse:
             gettext("The request does not fit what is expected; see `errors`."),
             errors=[{"location": location, "message": said, "code": "invalid"}],
         )
-    except msgspec.DecodeError as fault:
-        return problem(request, 400, "malformed", str(fault))
-    reports = [Report(**msgspec.structs.asdict(one)) for one in body.reports]
-    answer = post_reports(reports=reports, by=person_of(request), at=at_of(request))
-    return HttpResponse(_write.encode(answer), content_type="application/json")
+    except msgspec.DecodeError as error:
+        return problem(request, 400, "malformed", str(error))
+    answer = post_told(reports=reports, faults=faults, by=person_of(request), at=at_of(request))
+    return HttpResponse(_write(answer), content_type="application/json")

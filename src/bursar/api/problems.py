@@ -111,8 +111,8 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
         ]
     errors += [
         {
-            "location": f"body.reports.{fault.index}",
-            "message": gettext(fault.message),
+            "location": ".".join(filter(None, ("body.reports", str(fault.index), fault.field))),
+            "message": " ".join(filter(None, (gettext(fault.message), fault.detail))),
             "code": fault.code,
             "report_id": fault.report_id,
         }

@@ -180,6 +180,7 @@ def worker(
     installation.close_connections()
     assert isinstance(jobs.connector, DjangoConnector)
     connector = jobs.connector.get_worker_connector()
+    installation.settle_memory()
 
     async def work() -> None:
         with jobs.replace_connector(connector) as connected:

@@ -9,19 +9,27 @@ from bursar.kernel.i18n import N_
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one report of a request. `index` counts from 0."""
+    """What is wrong with one report of a request. `index` counts from 0.
+
+    field    which part of the report is meant, where one is
+    detail   what the reader of the request said of it: not translated
+    """
 
     index: int
     report_id: str
     code: str
     message: str
+    field: str = ""
+    detail: str = ""
 
 
 # What can be wrong with one report; the edge translates the words.
 FAULTS: dict[str, str] = {
     "report_id_missing": N_("The report has no id."),
-    "text_too_long": N_("An id, scope, user or job is longer than 200 characters."),
+    "text_too_long": N_("An id, scope, user, job or label is longer than 200 characters."),
+    "text_not_storable": N_("A text holds a character that cannot be kept, such as NUL."),
     "overflow": N_("The amount is more than can be counted."),
+    "id_out_of_range": N_("There is no such resource or person."),
     "period_empty": N_("The period ends before or when it starts."),
     "period_without_time_zone": N_("The period needs a time zone."),
     "in_the_future": N_("The usage lies more than 5 minutes ahead."),
@@ -34,12 +42,21 @@ FAULTS: dict[str, str] = {
     "unknown_original": N_("The report to be corrected is not known."),
     "corrects_a_correction": N_("Name the first report, not a correction of it."),
     "original_of_another_workspace": N_("The report to be corrected belongs to another workspace."),
+    "invalid": N_("The report does not have the form that is expected."),
+    "wallet_missing": N_("Name a workspace and a product category, or a resource and its component."),
+    "unknown_resource": N_("There is no such resource, or you may not report its usage."),
+    "resource_of_another_workspace": N_("The resource belongs to another workspace."),
+    "unknown_component": N_("The resource has no such component."),
+    "component_not_metered": N_(
+        "The use of this component is not reported: its limit says what it takes, or it draws on nothing."
+    ),
+    "component_of_another_category": N_("The resource's component draws on another product category."),
     "negative_usage": N_("More would be taken back than was ever used."),
 }
 
 
-def fault(index: int, report_id: str, code: str) -> Fault:
-    return Fault(index, report_id[:200], code, FAULTS[code])
+def fault(index: int, report_id: str, code: str, *, field: str = "", detail: str = "") -> Fault:
+    return Fault(index, report_id[:200], code, FAULTS[code], field, detail)
 
 
 @dataclass(eq=False)

@@ -1,28 +1,36 @@
 """Taking in usage reports: one request is one transaction, exactly once, all or nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
+from bursar.accounting import copying
 from bursar.accounting import services as accounting
-from bursar.accounting.books import EPOCH, lock, micros, read
+from bursar.accounting.books import lock, micros, read
 from bursar.accounting.errors import MoreTakenBackThanUsed
-from bursar.accounting.models import Wallet
 from bursar.accounting.selectors import Balance, balances_in
+from bursar.accounting.usage import post_usage
+from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.models import ProductCategory
+from bursar.engine.ledger.book import Ints
 from bursar.engine.ledger.errors import Overflow
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
-from bursar.metering.reports import Report, content_hash, faults_of
-from bursar.structure.models import Person, Workspace
+from bursar.metering.levels import Levels, Original
+from bursar.metering.reports import Columns, Report, looked_at
+from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
+T = TypeVar("T")
+
 REPORTS_MAX: Final = 10_000
+_MANY: Final = 500  # so many are mostly all new; a few may well be asked again
+_JSONB: Final = b"\1"  # the version of the type's binary form
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +46,62 @@ class Answer:
 
 
 @transaction.atomic
-def post_reports(*, reports: Sequence[Report], by: Person | None, at: datetime) -> Answer:
+def post_reports(
+    *,
+    reports: Sequence[Report],
+    by: Person | None,
+    at: datetime,
+    at_most: int = REPORTS_MAX,
+    faults: Iterable[Fault] = (),
+) -> Answer:
     """Book usage reports: all of them, each once for ever, or none.
 
+    at_most  a request from outside is bounded; a backfill takes larger steps
+    faults   what is known to be wrong with some of them already: these are looked at no further
     raises   TooManyReports; NotAllowed; ReportsAtFault, naming each report that is at fault; ReportConflict, naming each
              id that was taken with other content
     """
-    if len(reports) > REPORTS_MAX:
-        raise TooManyReports(limit=REPORTS_MAX, count=len(reports))
+    if len(reports) > at_most:
+        raise TooManyReports(limit=at_most, count=len(reports))
     batch = list(reports)
-    faults = faults_of(batch, at)
+    columns, found = looked_at(batch, at)
+    known = {one.index for one in faults}
+    found = [*faults, *(one for one in found if one.index not in known)]
     categories = _categories(batch)
-    faults += _unknown(batch, categories, by, at)
-    bad = {one.index for one in faults}
+    found += _unknown(batch, categories, {one.index for one in found}, by, at)
 
-    by_category: dict[int, list[int]] = {}
-    for index, report in enumerate(batch):
-        if index not in bad:
-            by_category.setdefault(report.category_id, []).append(index)
     plans: list[_Plan] = []
-    for category_id in sorted(by_category):
-        lock(category_id)
-        plan = _Plan(categories[category_id], batch, by_category[category_id], at)
+    for category_id, indexes in _by_category(batch, {one.index for one in found}).items():
+        now = max(at, lock(category_id))
+        # Mostly all of a request is sound and of one category, and its columns are those.
+        own = columns if len(indexes) == len(batch) else None
+        columns_of = own or Columns([batch[index] for index in indexes])
+        plan = _Plan(categories[category_id], indexes, columns_of, now)
         plan.sort_out()
-        faults += plan.faults
+        found += plan.faults
         plans.append(plan)
-    _refuse(faults)
+    _refuse(found)
 
     balances: list[Balance] = []
     for plan in plans:
         balances += plan.book(by)
     return Answer(
         posted=sum(len(plan.new) for plan in plans),
-        duplicates=tuple(batch[index].report_id for plan in plans for index in plan.duplicates),
+        duplicates=tuple(plan.columns.report_ids[place] for plan in plans for place in plan.duplicates),
         balances=tuple(balances),
     )
+
+
+def _by_category(batch: Sequence[Report], bad: set[int]) -> dict[int, Sequence[int]]:
+    """The places of the sound reports, by category in the order in which locks are taken."""
+    ids = {report.category_id for report in batch}
+    if len(ids) == 1 and not bad:
+        return {ids.pop(): range(len(batch))}
+    result: dict[int, list[int]] = {}
+    for index, report in enumerate(batch):
+        if index not in bad:
+            result.setdefault(report.category_id, []).append(index)
+    return dict(sorted(result.items()))
 
 
 def _refuse(faults: Iterable[Fault]) -> None:
@@ -85,374 +114,209 @@ def _refuse(faults: Iterable[Fault]) -> None:
 
 
 def _categories(batch: list[Report]) -> dict[int, ProductCategory]:
-    ids = {report.category_id for report in batch}
-    found = ProductCategory.objects.select_related("provider__organization").filter(pk__in=_countable(ids))
-    return {category.pk: category for category in found}
-
-
-def _countable(ids: Iterable[int]) -> list[int]:
-    return [key for key in ids if abs(key) <= TICKS_MAX]
+    ids = {report.category_id for report in batch if abs(report.category_id) <= TICKS_MAX}
+    return {category.pk: category for category in catalogue.categories_with_provider(ids)}
 
 
 def _unknown(
-    batch: list[Report], categories: dict[int, ProductCategory], by: Person | None, at: datetime
+    batch: list[Report], categories: dict[int, ProductCategory], bad: set[int], by: Person | None, at: datetime
 ) -> list[Fault]:
-    """Reports for categories and workspaces that are not there, or in which the person may not report."""
+    """Reports for categories that are not there, or in which the person may not report."""
     providers = {category.provider.organization for category in categories.values()}
     allowed = {one.pk: may(by, Permission.REPORT_USAGE, one, at) for one in providers}
     if providers and not any(allowed.values()):
         for provider in providers:
             require(by, Permission.REPORT_USAGE, provider, at)
-    wanted = {report.workspace_id for report in batch}
-    workspaces = set(Workspace.objects.filter(pk__in=_countable(wanted)).values_list("pk", flat=True))
-    found = []
-    for index, report in enumerate(batch):
-        category = categories.get(report.category_id)
-        if category is None:
-            found.append(fault(index, report.report_id, "unknown_category"))
-        elif not allowed[category.provider.organization_id]:
-            found.append(fault(index, report.report_id, "not_your_category"))
-        elif report.workspace_id not in workspaces:
-            found.append(fault(index, report.report_id, "unknown_workspace"))
-    return found
+    open_to = {key for key, category in categories.items() if allowed[category.provider.organization_id]}
+    if open_to.issuperset(report.category_id for report in batch):
+        return []
+    return [
+        fault(index, report.report_id, "not_your_category" if report.category_id in categories else "unknown_category")
+        for index, report in enumerate(batch)
+        if index not in bad and report.category_id not in open_to
+    ]
 
 
-@dataclass(slots=True)
-class _Level:
-    """A scope's level while a request is worked out."""
-
-    ticks: int = 0
-    set_until: datetime | None = None
-    set_by: str = ""
-    changed: bool = False
-
-    @property
-    def order(self) -> tuple[datetime, str]:
-        return (self.set_until or datetime.min.replace(tzinfo=EPOCH.tzinfo), self.set_by)
-
-
-@dataclass(slots=True)
-class _Original:
-    """What a correction corrects: the report, and the amount that counts for it now."""
-
-    wallet_id: int
-    is_absolute: bool
-    scope: str
-    order: tuple[datetime, str]
-    used_at: datetime
-    counted_ticks: int
-    corrects: str
-    resource_id: int | None
-    person_id: int | None
-    user: str
-    job: str
+def _at(values: Sequence[T], places: Sequence[int]) -> Sequence[T]:
+    return values if len(places) == len(values) else [values[place] for place in places]
 
 
 @dataclass(slots=True)
 class _Plan:
     """The reports of a request in one category: which are new, and by how much each changes its wallet's usage.
 
-    new      places in the batch, in the order of the request
-    posted   by place, ticks
+    indexes      places in the request; all else here counts places among the category's reports
+    new          places of those that are booked now, in the order of the request
+    wallet_ids   by place
+    at           now, by the category's clock: when all of this is recorded
+    posted       by place, ticks
+    charged_at   by place, microseconds since 1970
     """
 
     category: ProductCategory
-    batch: list[Report]
-    indexes: list[int]
+    indexes: Sequence[int]
+    columns: Columns
     at: datetime
     faults: list[Fault] = field(default_factory=list)
-    new: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(init=False)
+    new: Sequence[int] = ()
     duplicates: list[int] = field(default_factory=list)
-    hashes: dict[int, bytes] = field(default_factory=dict)
-    wallets: dict[int, int] = field(default_factory=dict)
-    posted: dict[int, int] = field(default_factory=dict)
-    charged_at: dict[int, datetime] = field(default_factory=dict)
-    levels: dict[tuple[int, str], _Level] = field(default_factory=dict)
-    originals: dict[int, _Original] = field(default_factory=dict)
+    wallet_ids: Ints = field(init=False)
+    posted: Ints = field(init=False)
+    charged_at: Ints = field(init=False)
+    levels: Levels | None = None
 
     def sort_out(self) -> None:
         """Find duplicates and conflicts, then what each new report changes; the category's lock is held."""
         self._tell_new_from_known()
-        workspace_ids = {self.batch[index].workspace_id for index in self.indexes}
-        self.wallets = accounting.wallet_ids_for(category_id=self.category.pk, workspace_ids=workspace_ids, at=self.at)
-        self._work_out()
+        self.wallet_ids = self._wallets()
+        self.posted = self.columns.amounts
+        self.charged_at = np.minimum(self.columns.ends - 1, micros(self.at))
+        if not self.columns.plain:
+            self._work_out_levels()
 
     def _tell_new_from_known(self) -> None:
-        ids = [self.batch[index].report_id for index in self.indexes]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT report_id, content_hash FROM report_identity WHERE category_id = %s AND report_id = ANY(%s)",
-                [self.category.pk, ids],
-            )
-            known = {report_id: bytes(digest) for report_id, digest in cursor.fetchall()}
-        for index in self.indexes:
-            report = self.batch[index]
-            digest = content_hash(report)
-            before = known.setdefault(report.report_id, digest)  # the very same object only for a name not seen yet
+        columns = self.columns
+        self.hashes = columns.content_hashes()
+        if len(columns.report_ids) >= _MANY and self._all_new():
+            self.new = range(len(columns.report_ids))
+            return
+        known = self._known()
+        new = []
+        for place, (report_id, digest) in enumerate(zip(columns.report_ids, self.hashes, strict=True)):
+            before = known.setdefault(report_id, digest)  # the very same object only for a name not seen yet
             if before != digest:
-                self.faults.append(fault(index, report.report_id, "report_conflict"))
+                self._blame(place, "report_conflict")
             elif before is not digest:
-                self.duplicates.append(index)
+                self.duplicates.append(place)
             else:
-                self.new.append(index)
-                self.hashes[index] = digest
+                new.append(place)
+        self.new = new
+        self._write_identities()
 
-    def _work_out(self) -> None:
-        levelled: dict[tuple[int, str], list[int]] = {}
-        corrections: list[int] = []
-        for index in self.new:
-            report = self.batch[index]
-            self.charged_at[index] = min(report.used_at, self.at)
-            if report.corrects:
-                corrections.append(index)
-            elif report.is_absolute or report.scope:
-                levelled.setdefault((self.wallets[report.workspace_id], report.scope), []).append(index)
-            else:
-                self.posted[index] = report.amount_ticks
-        whole = {wallet_id for wallet_id, scope in levelled if not scope}
-        if whole:  # differences of the whole wallet take their place between its levels
-            for index in self.new:
-                report = self.batch[index]
-                wallet_id = self.wallets[report.workspace_id]
-                if index in self.posted and wallet_id in whole:
-                    levelled[wallet_id, ""].append(index)
-        self._find_originals(corrections)
-        self._load_levels(levelled)
-        self._refuse_mixed(levelled)
-        for key, indexes in levelled.items():
-            for index in sorted(indexes, key=lambda place: self.batch[place].order):
-                self._level(index, self.levels[key])
-        for index in corrections:
-            if index in self.originals:
-                self._correct(index, self.originals[index])
-        for index, ticks in self.posted.items():
+    def _all_new(self) -> bool:
+        """Take all identities at once: the table tells if one is taken, without being asked for each first."""
+        self.new = range(len(self.columns.report_ids))
+        try:
+            with transaction.atomic():
+                self._write_identities()
+        except IntegrityError:
+            return False
+        return True
+
+    def _write_identities(self) -> None:
+        if not self.new:
+            return
+        identities = {
+            "category_id": copying.whole(self.category.pk),
+            "report_id": copying.texts(_at(self.columns.report_ids, self.new)),
+            "content_hash": copying.octets(_at(self.hashes, self.new), 16),
+            "recorded_at": copying.instants(micros(self.at)),
+        }
+        copying.write("report_identity", (len(self.new), identities))
+
+    def _known(self) -> dict[str, bytes]:
+        """The identities among these that are taken."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT report_id, content_hash FROM report_identity
+                WHERE category_id = %s AND report_id IN (SELECT json_array_elements_text(%s::json))
+                """,
+                [self.category.pk, msgspec.json.encode(self.columns.report_ids).decode()],
+            )
+            return {report_id: bytes(digest) for report_id, digest in cursor.fetchall()}
+
+    def _wallets(self) -> Ints:
+        """By place, the wallet of the report's workspace, made where it has none; 0 where there is no such workspace."""
+        workspace_ids, places = np.unique(self.columns.workspace_ids, return_inverse=True)
+        wallets = accounting.wallet_ids_for(category_id=self.category.pk, workspace_ids=workspace_ids, at=self.at)
+        for place in np.flatnonzero((wallets == 0)[places]).tolist():
+            self._blame(place, "unknown_workspace")
+        return wallets[places]
+
+    def _work_out_levels(self) -> None:
+        levels = Levels(
+            category=self.category,
+            reports=self.columns.reports,
+            new=self.new,
+            wallet_ids=self.wallet_ids.tolist(),
+            posted=self.posted.tolist(),
+            charged_at=self.charged_at.tolist(),
+        )
+        levels.work_out()
+        for place, code in levels.faults:
+            self._blame(place, code)
+        for place, ticks in enumerate(levels.posted):
             if abs(ticks) > TICKS_MAX:
-                self.faults.append(fault(index, self.batch[index].report_id, "overflow"))
+                self._blame(place, "overflow")
+                levels.posted[place] = 0
+        self.levels = levels
+        self.posted = np.array(levels.posted, dtype=np.int64)
+        self.charged_at = np.array(levels.charged_at, dtype=np.int64)
 
-    def _level(self, index: int, level: _Level) -> None:
-        report = self.batch[index]
-        if not report.is_absolute:
-            self.posted[index] = report.amount_ticks
-            level.ticks += report.amount_ticks
-        elif report.order > level.order:
-            self.posted[index] = report.amount_ticks - level.ticks
-            level.ticks = report.amount_ticks
-            level.set_until, level.set_by = report.order
-        else:
-            self.posted[index] = 0
-            return
-        level.changed = True
-
-    def _correct(self, index: int, original: _Original) -> None:
-        report = self.batch[index]
-        level = self.levels.get((original.wallet_id, original.scope))
-        counts = True
-        if level is not None and level.set_by:
-            # A level that came after it has made the corrected report of no account.
-            counts = original.order == level.order if original.is_absolute else original.order > level.order
-        self.charged_at[index] = original.used_at
-        self.posted[index] = report.amount_ticks - original.counted_ticks if counts else 0
-        original.counted_ticks = report.amount_ticks
-        if level is not None and counts:
-            level.ticks += self.posted[index]
-            level.changed = True
-
-    def _find_originals(self, corrections: list[int]) -> None:
-        if not corrections:
-            return
-        places = {self.batch[index].report_id: index for index in self.new}
-        named = {self.batch[index].corrects for index in corrections}
-        known = self._stored_originals(named - places.keys())
-        for name in named & places.keys():
-            index = places[name]
-            one = self.batch[index]
-            known[name] = _Original(
-                wallet_id=self.wallets[one.workspace_id],
-                is_absolute=one.is_absolute,
-                scope=one.scope,
-                order=one.order,
-                used_at=self.charged_at[index],
-                counted_ticks=one.amount_ticks,
-                corrects=one.corrects,
-                resource_id=one.resource_id,
-                person_id=one.person_id,
-                user=one.user,
-                job=one.job,
-            )
-        for index in corrections:
-            report = self.batch[index]
-            original = known.get(report.corrects)
-            code = ""
-            if original is None:
-                code = "unknown_original"
-            elif original.corrects:
-                code = "corrects_a_correction"
-            elif original.wallet_id != self.wallets[report.workspace_id]:
-                code = "original_of_another_workspace"
-            elif original.is_absolute and report.amount_ticks < 0:
-                code = "negative_level"
-            if code or original is None:
-                self.faults.append(fault(index, report.report_id, code))
-            else:
-                self.originals[index] = original
-
-    def _stored_originals(self, names: set[str]) -> dict[str, _Original]:
-        if not names:
-            return {}
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT r.report_id, r.wallet_id, r.is_absolute, r.scope, r.period_end, r.used_at,
-                       coalesce(c.amount_ticks, r.amount_ticks), r.corrects, r.resource_id, r.person_id, r.user_name, r.job
-                FROM usage_report r
-                LEFT JOIN LATERAL (
-                    SELECT amount_ticks FROM usage_report
-                    WHERE category_id = %(category)s AND corrects = r.report_id ORDER BY id DESC LIMIT 1
-                ) c ON true
-                WHERE r.category_id = %(category)s AND r.report_id = ANY(%(names)s)
-                """,
-                {"category": self.category.pk, "names": sorted(names)},
-            )
-            return {row[0]: _Original(row[1], row[2], row[3], (row[4], row[0]), *row[5:]) for row in cursor.fetchall()}
-
-    def _load_levels(self, levelled: Mapping[tuple[int, str], list[int]]) -> None:
-        keys = {*levelled, *((one.wallet_id, one.scope) for one in self.originals.values())}
-        if not keys:
-            return
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT s.wallet_id, s.scope, s.level_ticks, s.set_until, s.set_by FROM scope_level s
-                JOIN unnest(%s::bigint[], %s::text[]) AS k(wallet_id, scope)
-                  ON k.wallet_id = s.wallet_id AND k.scope = s.scope
-                WHERE s.category_id = %s
-                """,
-                [[key[0] for key in keys], [key[1] for key in keys], self.category.pk],
-            )
-            for wallet_id, scope, ticks, set_until, set_by in cursor.fetchall():
-                self.levels[wallet_id, scope] = _Level(ticks, set_until, set_by)
-        whole = [wallet_id for wallet_id, scope in keys if not scope]
-        used = dict(Wallet.objects.filter(category=self.category, pk__in=whole).values_list("pk", "used_ticks"))
-        for wallet_id, scope in keys:
-            if not scope and ((wallet_id, "") in levelled or (wallet_id, "") in self.levels):
-                self.levels.setdefault((wallet_id, ""), _Level()).ticks = used[wallet_id]
-            elif scope:
-                self.levels.setdefault((wallet_id, scope), _Level())
-
-    def _refuse_mixed(self, levelled: Mapping[tuple[int, str], list[int]]) -> None:
-        """One wallet takes levels of scopes or of the whole, never both."""
-        if not levelled:
-            return
-        with connection.cursor() as cursor:
-            # Never both, so that any one row of a wallet tells, however many scopes it has.
-            cursor.execute(
-                """
-                SELECT k.id, (SELECT s.scope <> '' FROM scope_level s
-                              WHERE s.category_id = %s AND s.wallet_id = k.id LIMIT 1)
-                FROM unnest(%s::bigint[]) AS k(id)
-                """,
-                [self.category.pk, sorted({wallet_id for wallet_id, _ in levelled})],
-            )
-            kinds: dict[int, bool] = {row[0]: row[1] for row in cursor.fetchall() if row[1] is not None}
-        for (wallet_id, scope), indexes in levelled.items():
-            scoped = kinds.setdefault(wallet_id, bool(scope))
-            if scoped == bool(scope):
-                continue
-            for index in indexes:
-                if scope or self.batch[index].is_absolute:
-                    self.faults.append(fault(index, self.batch[index].report_id, "mixed_levels"))
+    def _blame(self, place: int, code: str) -> None:
+        self.faults.append(fault(self.indexes[place], self.columns.report_ids[place], code))
 
     def book(self, by: Person | None) -> list[Balance]:
         """Post what is new and write it down; the balances of all wallets touched."""
-        touched = [*dict.fromkeys(self.wallets[self.batch[index].workspace_id] for index in self.indexes)]
+        touched = [*dict.fromkeys(self.wallet_ids.tolist())]
         if not self.new:
             return balances_in(read(self.category, touched, self.at), touched)
-        wallet_ids = [self.wallets[self.batch[index].workspace_id] for index in self.new]
-        amounts = [self.posted[index] for index in self.new]
-        instants = [micros(self.charged_at[index]) for index in self.new]
+        new = np.array(self.new, dtype=np.int64)
         try:
-            posted = accounting.post_usage(
+            posted = post_usage(
                 category=self.category,
-                wallet_ids=np.array(wallet_ids, dtype=np.int64),
-                amounts=np.array(amounts, dtype=np.int64),
-                used_at=np.array(instants, dtype=np.int64),
+                wallet_ids=self.wallet_ids[new],
+                amounts=self.posted[new],
+                used_at=self.charged_at[new],
                 by=by,
                 at=self.at,
             )
         except MoreTakenBackThanUsed as refusal:
             below = set(refusal.wallet_ids)
-            _refuse(
-                fault(index, self.batch[index].report_id, "negative_usage")
-                for index, wallet_id in zip(self.new, wallet_ids, strict=True)
-                if wallet_id in below and self.posted[index] < 0
-            )
+            for place in self.new:
+                if self.wallet_ids[place] in below and self.posted[place] < 0:
+                    self._blame(place, "negative_usage")
+            _refuse(self.faults)
             raise
         except Overflow:
-            _refuse(
-                fault(index, self.batch[index].report_id, "overflow") for index in self.new if self.posted[index] > 0
-            )
+            for place in self.new:
+                if self.posted[place] > 0:
+                    self._blame(place, "overflow")
+            _refuse(self.faults)
             raise
-        self._write(posted.operation_id, posted.now)
+        self._write(new, posted.operation_id)
+        if self.levels is not None:
+            self.levels.write()
         return balances_in(posted.loaded, touched)
 
-    def _write(self, operation_id: int, now: datetime) -> None:
-        category_id = self.category.pk
-        with connection.cursor() as cursor:
-            with cursor.copy(  # type: ignore[attr-defined]  # psycopg's own, through Django's wrapper
-                "COPY report_identity (category_id, report_id, content_hash, recorded_at) FROM STDIN"
-            ) as copy:
-                for index in self.new:
-                    copy.write_row((category_id, self.batch[index].report_id, self.hashes[index], now))
-            with cursor.copy(  # type: ignore[attr-defined]
-                """
-                COPY usage_report (category_id, report_id, operation_id, wallet_id, resource_id, person_id, is_absolute,
-                                   scope, corrects, amount_ticks, posted_ticks, period_start, period_end, used_at,
-                                   user_name, job, labels, recorded_at) FROM STDIN
-                """
-            ) as copy:
-                for index in self.new:
-                    copy.write_row(self._row(index, operation_id, now))
-            changed = [(key, level) for key, level in self.levels.items() if level.changed]
-            if not changed:
-                return
-            cursor.execute(
-                """
-                INSERT INTO scope_level (category_id, wallet_id, scope, level_ticks, set_until, set_by)
-                SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::timestamptz[], %s::text[])
-                ON CONFLICT (category_id, wallet_id, scope) DO UPDATE
-                SET level_ticks = excluded.level_ticks, set_until = excluded.set_until, set_by = excluded.set_by
-                """,
-                [
-                    category_id,
-                    [wallet_id for (wallet_id, _), _ in changed],
-                    [scope for (_, scope), _ in changed],
-                    # The level of the whole is the wallet's own usage: it is not kept twice.
-                    [level.ticks if scope else 0 for (_, scope), level in changed],
-                    [level.set_until for _, level in changed],
-                    [level.set_by for _, level in changed],
-                ],
-            )
-
-    def _row(self, index: int, operation_id: int, now: datetime) -> tuple[Any, ...]:
-        report = self.batch[index]
-        whose = self.originals.get(index, report)
-        return (
-            self.category.pk,
-            report.report_id,
-            operation_id,
-            self.wallets[report.workspace_id],
-            whose.resource_id,
-            whose.person_id,
-            whose.is_absolute,
-            whose.scope,
-            report.corrects,
-            report.amount_ticks,
-            self.posted[index],
-            report.period_start,
-            report.period_end,
-            self.charged_at[index],
-            whose.user,
-            whose.job,
-            msgspec.json.encode(dict(report.labels)).decode(),
-            now,
-        )
+    def _write(self, new: Ints, operation_id: int) -> None:
+        columns = self.columns
+        reports = _at(columns.reports, self.new)
+        whose: Sequence[Report | Original] = reports
+        if self.levels is not None and self.levels.originals:  # a correction speaks of what its original spoke of
+            originals = self.levels.originals
+            whose = [originals.get(place, report) for place, report in zip(self.new, reports, strict=True)]
+        labels = [msgspec.json.encode(report.labels).decode() if report.labels else "{}" for report in reports]
+        rows = {
+            "category_id": copying.whole(self.category.pk),
+            "report_id": copying.texts([report.report_id for report in reports]),
+            "operation_id": copying.whole(operation_id),
+            "wallet_id": copying.whole(self.wallet_ids[new]),
+            "resource_id": copying.whole_or_null([one.resource_id for one in whose]),
+            "person_id": copying.whole_or_null([one.person_id for one in whose]),
+            "is_absolute": copying.flags([one.is_absolute for one in whose]),
+            "scope": copying.texts([one.scope for one in whose]),
+            "corrects": copying.texts([report.corrects for report in reports]),
+            "amount_ticks": copying.whole(columns.amounts[new]),
+            "posted_ticks": copying.whole(self.posted[new]),
+            "period_start": copying.instants(columns.starts[new]),
+            "period_end": copying.instants(columns.ends[new]),
+            "used_at": copying.instants(self.charged_at[new]),
+            "user_name": copying.texts([one.user for one in whose]),
+            "job": copying.texts([one.job for one in whose]),
+            "labels": copying.texts(labels, before=_JSONB),
+            "recorded_at": copying.instants(micros(self.at)),
+        }
+        copying.write("usage_report", (len(new), rows))

@@ -212,7 +212,7 @@ def test_change__more_quota__draws_what_stands_uncovered(category, university) -
     state = selectors.wallet_state(workspace_id=university.pk, category_id=category.pk, at=AT)
     assert (state.uncovered_ticks, state.available_ticks, state.locked, state.over) == (0, 70, False, False)
     kinds = Posting.objects.filter(kind__in=["change", "settle"]).values_list("kind", "drawn_ticks", "uncovered_ticks")
-    assert sorted(kinds) == [("change", 0, 0), ("settle", 0, -30), ("settle", 30, 0)]
+    assert sorted(kinds) == [("change", 0, 0), ("settle", 30, -30)]
 
 
 def test_change__the_start_of_a_running_one__is_refused(category, university) -> None:

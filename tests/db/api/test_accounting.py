@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
 
 from bursar.accounting.models import Allocation
@@ -209,8 +210,9 @@ def test_report_usage__beyond_the_quota__is_taken_and_says_why(nation: Nation) -
 @pytest.mark.parametrize(
     ("reports", "status", "code", "location"),
     [
-        ([{"amount_ticks": "many"}], 422, "invalid_request", "body.reports.0.amount_ticks"),
-        ([{"amount_ticks": 1.5}], 422, "invalid_request", "body.reports.0.amount_ticks"),
+        ([{"amount_ticks": "many"}], 422, "reports_at_fault", "body.reports.0.amount_ticks"),
+        ([{}, {"report_id": "r-2", "amount_ticks": 1.5}], 422, "reports_at_fault", "body.reports.1.amount_ticks"),
+        ([{"category_id": None}], 422, "reports_at_fault", "body.reports.0"),
         ([{}, {"report_id": "r-2", "workspace_id": 999_999}], 422, "reports_at_fault", "body.reports.1"),
         ([{}, {"report_id": "r-2", "period_end": "2099-01-01T00:00:00Z"}], 422, "reports_at_fault", "body.reports.1"),
         ([{"report_id": "physics-1"}], 409, "report_conflict", "body.reports.0"),
@@ -228,6 +230,34 @@ def test_report_usage__at_fault__is_located_and_nothing_is_booked(
     assert UsageReport.objects.count() == before
 
 
+def test_report_usage__on_lines__is_the_same_as_in_one_object(nation: Nation) -> None:
+    client = Client()
+    client.force_login(nation.seller)
+    encode = DjangoJSONEncoder().encode
+    lines = [encode(report(nation, report_id=f"line-{n}")) for n in range(3)]
+
+    first = client.post("/api/v1/usage/reports", "\n".join(lines), content_type="application/x-ndjson")
+    lines[1] = '{"report_id": "broken",'
+    lines[2] = encode(report(nation, report_id="later", period_end="2099-01-01T00:00:00Z"))
+    second = client.post("/api/v1/usage/reports", "\n".join(lines) + "\n", content_type="application/x-ndjson")
+
+    assert (first.status_code, first.json()["posted"]) == (200, 3)
+    assert (second.status_code, second.json()["code"]) == (422, "reports_at_fault")
+    places = [(one["location"], one["code"]) for one in second.json()["errors"]]
+    assert places == [("body.reports.1", "invalid"), ("body.reports.2", "in_the_future")]
+    assert UsageReport.objects.filter(report_id__in=["broken", "later"]).count() == 0
+
+
+def test_report_usage__too_many_or_too_much__is_refused_before_it_is_read(nation: Nation) -> None:
+    one = report(nation)
+    many = Api(nation.seller).send("/usage/reports", {"reports": [one] * 10_001})
+    client = Client()
+    client.force_login(nation.seller)
+    much = client.post("/api/v1/usage/reports", b" " * (21 * 1024 * 1024), content_type="application/json")
+    assert (many.status_code, many.json()["code"]) == (422, "too_many_reports")
+    assert (much.status_code, much.json()["code"]) == (413, "too_large")
+
+
 def test_report_usage__by_a_customer__is_refused(nation: Nation) -> None:
     response = Api(nation.owner).send("/usage/reports", {"reports": [report(nation)]})
     assert (response.status_code, response.json()["code"]) == (403, "not_allowed")
@@ -241,6 +271,7 @@ def test_report_usage__malformed__is_400(nation: Nation) -> None:
 
 
 def test_report_usage__ten_thousand_at_once__pass_the_bound_that_is_made_for_forms(nation: Nation) -> None:
-    reports = [report(nation, report_id=f"bulk-{n}", amount_ticks=1, job="j" * 100) for n in range(10_000)]
+    one = report(nation, amount_ticks=1, job="j" * 100)
+    reports = [{**one, "report_id": f"bulk-{n}"} for n in range(10_000)]
     response = Api(nation.seller).send("/usage/reports", {"reports": reports})
     assert (response.status_code, response.json()["posted"]) == (200, 10_000)

@@ -228,6 +228,45 @@ def test_report_usage__of_a_resource__stands_on_its_wallet_once(world: World) ->
     assert found["components"][0]["days"][-1] == {"day": "2026-11-21", "ticks": 7200}
 
 
+def test_report_usage__by_resource_and_component__finds_the_wallet(world: World) -> None:
+    resource = ready(world)
+    one = {
+        "report_id": "job-1",
+        "resource_id": resource.pk,
+        "component": "cpu",
+        "amount_ticks": 7200,
+        "period_start": "2026-11-21T10:00:00Z",
+        "period_end": "2026-11-21T11:00:00Z",
+    }
+    wrong = [
+        {**one, "report_id": "a", "component": "gpu"},
+        {**one, "report_id": "b", "resource_id": resource.pk + 1},
+        {**one, "report_id": "c", "component": "storage"},
+        {**one, "report_id": "d", "workspace_id": world.workspace.pk + 1},
+        {**one, "report_id": "e", "category_id": world.cpu.pk + 1000},
+        {**one, "report_id": "f", "resource_id": None},
+        one,
+    ]
+
+    answer, problem = call(world.manager, "POST", "/usage/reports", {"reports": wrong})
+    assert (answer, [(e["location"], e["code"]) for e in problem["errors"]]) == (
+        422,
+        [
+            ("body.reports.0", "unknown_component"),
+            ("body.reports.1", "unknown_resource"),
+            ("body.reports.2", "component_not_metered"),
+            ("body.reports.3", "resource_of_another_workspace"),
+            ("body.reports.4", "component_of_another_category"),
+            ("body.reports.5", "wallet_missing"),
+        ],
+    )
+    assert call(world.pi, "POST", "/usage/reports", {"reports": [one]})[1]["errors"][0]["code"] == "unknown_resource"
+    assert call(world.manager, "POST", "/usage/reports", {"reports": [one]})[1]["posted"] == 1
+    state = wallet_state(workspace_id=world.workspace.pk, category_id=world.cpu.pk, at=world.at)
+    assert state is not None
+    assert state.used_ticks == 7200
+
+
 def test_accounts__set_listed_and_removed(world: World) -> None:
     ready(world)
     rows = call(world.manager, "GET", "/provider/accounts")[1]["items"]

@@ -1,1 +1,1 @@
-"""What is measured: shapes of ledgers, and how fast each kind of work goes on them."""
+"""What has a target is measured here: `bursar ledger bench`. Each figure stands beside a baseline taken in the same run."""

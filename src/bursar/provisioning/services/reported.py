@@ -1,0 +1,127 @@
+"""Usage told from outside: by workspace and category, or by resource and component, which say what that is."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from bursar.accounting.books import EPOCH
+from bursar.catalogue.models import Component
+from bursar.kernel.quantity import TICKS_MAX
+from bursar.metering.errors import Fault, TooManyReports, fault
+from bursar.metering.reports import Report
+from bursar.metering.services import REPORTS_MAX, Answer, post_reports
+from bursar.provisioning.models import Resource
+from bursar.provisioning.quota import is_metered, scope_of_usage
+from bursar.structure.models import Person
+from bursar.structure.roles import Permission, organizations_where
+
+
+class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A report as it may come in: what a resource and its component say already may be left out.
+
+    component   key of the resource's component that was used; "" where `category_id` says which
+    """
+
+    report_id: str
+    amount_ticks: int
+    period_start: datetime
+    period_end: datetime
+    category_id: int | None = None
+    workspace_id: int | None = None
+    component: str = ""
+    is_absolute: bool = False
+    scope: str = ""
+    corrects: str = ""
+    resource_id: int | None = None
+    person_id: int | None = None
+    user: str = ""
+    job: str = ""
+    labels: dict[str, str] = {}
+
+
+# In the place of one that could not be read, so that the others keep theirs; it is never looked at.
+NOTHING: Final = Report("", 0, 0, 0, EPOCH, EPOCH)
+
+
+def post_told(
+    *, reports: Sequence[Report | Told], faults: Collection[Fault] = (), by: Person | None, at: datetime
+) -> Answer:
+    """Book reports from outside: all of them or none.
+
+    faults   what is known to be wrong already, by place; those are looked at no further
+    raises   as metering's `post_reports`; the faults of both are told together
+    """
+    if len(reports) > REPORTS_MAX:
+        raise TooManyReports(limit=REPORTS_MAX, count=len(reports))
+    found = [*faults]
+    booked = [one for one in reports if isinstance(one, Report) and one.resource_id is None]
+    if len(booked) < len(reports):
+        known = {one.index for one in faults}
+        resources = _resources(reports, by, at)
+        booked = []
+        for index, one in enumerate(reports):
+            answer: Report | str = NOTHING if index in known else _report(one, resources)
+            if isinstance(answer, str):
+                found.append(fault(index, one.report_id, answer))
+                answer = NOTHING
+            booked.append(answer)
+    return post_reports(reports=booked, faults=found, by=by, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resource:
+    """What a resource says of usage: whose it is, and on which category each of its components draws."""
+
+    pk: int
+    workspace_id: int
+    components: dict[str, Component]
+
+
+def _resources(reports: Sequence[Report | Told], by: Person | None, at: datetime) -> dict[int, _Resource]:
+    """The resources that reports name, of providers for whom the person may report. Two queries."""
+    wanted = {one.resource_id for one in reports if one.resource_id is not None and abs(one.resource_id) <= TICKS_MAX}
+    chosen = Resource.objects.filter(pk__in=wanted)
+    if by is not None:
+        sellers = organizations_where(by, Permission.REPORT_USAGE, at)
+        chosen = chosen.filter(offering__provider__organization__in=sellers)
+    rows = list(chosen.values_list("pk", "workspace_id", "offering_id"))
+    components: dict[int, dict[str, Component]] = {}
+    for one in Component.objects.filter(offering__in={row[2] for row in rows}).select_related("category"):
+        components.setdefault(one.offering_id, {})[one.key] = one
+    return {pk: _Resource(pk, workspace_id, components.get(offering_id, {})) for pk, workspace_id, offering_id in rows}
+
+
+def _report(told: Report | Told, resources: dict[int, _Resource]) -> Report | str:
+    """The report that it comes down to, or the code of what is wrong."""
+    component: Any = getattr(told, "component", "")
+    category_id, workspace_id, scope = told.category_id, told.workspace_id, told.scope
+    if told.resource_id is None:
+        if component or category_id is None or workspace_id is None:
+            return "wallet_missing"
+    else:
+        resource = resources.get(told.resource_id)
+        if resource is None:
+            return "unknown_resource"
+        if workspace_id not in {None, resource.workspace_id}:
+            return "resource_of_another_workspace"
+        workspace_id = resource.workspace_id
+        if component or category_id is None:
+            used = resource.components.get(component)
+            if used is None:
+                return "unknown_component"
+            if used.category_id is None or not is_metered(used):
+                return "component_not_metered"
+            if category_id not in {None, used.category_id}:
+                return "component_of_another_category"
+            category_id = used.category_id
+            if told.is_absolute or scope:
+                scope = scope_of_usage(resource.pk, component, scope)
+        elif category_id not in {one.category_id for one in resource.components.values()}:
+            return "component_of_another_category"
+    return Report(
+        told.report_id, category_id, workspace_id, told.amount_ticks, told.period_start, told.period_end, told.is_absolute,
+        scope, told.corrects, told.resource_id, told.person_id, told.user, told.job, told.labels,
+    )  # fmt: skip
