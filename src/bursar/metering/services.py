@@ -289,7 +289,12 @@ class _Plan:
         self._write(new, posted.operation_id)
         if self.levels is not None:
             self.levels.write()
-        return balances_in(posted.loaded, touched)
+        loaded = posted.loaded
+        if not loaded.row_of_wallet.keys() >= set(
+            touched
+        ):  # only a duplicate speaks of a wallet that nothing was posted to
+            loaded = read(self.category, touched, self.at)
+        return balances_in(loaded, touched)
 
     def _write(self, new: Ints, operation_id: int) -> None:
         columns = self.columns

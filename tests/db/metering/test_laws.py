@@ -27,7 +27,7 @@ places = st.integers(0, PLACES - 1)
 
 
 @settings(
-    max_examples=500 if SOAK else 12,
+    max_examples=300 if SOAK else 8,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
