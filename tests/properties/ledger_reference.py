@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from bursar.engine.ledger import Book
+from bursar.engine.ledger.book import ROOT
+
 
 class Refused(Exception):
     pass
@@ -241,3 +244,26 @@ class Reference:
                 a.drawn = before
             raise Refused
         self.settle()
+
+
+def violations(book: Book) -> list[str]:
+    """The laws L1 to L5, read off the columns one wallet and one allocation at a time."""
+    found = []
+    columns = (book.wallet, book.source, book.quota, book.drawn, book.start, book.end, book.closed)
+    allocations = list(zip(*(column.tolist() for column in columns), strict=True))
+    wallets = list(zip(book.used.tolist(), book.uncovered.tolist(), book.written_off.tolist(), strict=True))
+    for row, (_, source, quota, drawn, *_rest) in enumerate(allocations):
+        if not 0 <= drawn <= quota:
+            found.append(f"{'L5' if source == ROOT else 'L1'}: allocation {row} draws {drawn} of {quota}")
+    for wallet, (used, uncovered, written_off) in enumerate(wallets):
+        into = sum(one[3] for one in allocations if one[0] == wallet)
+        out = sum(one[3] for one in allocations if one[1] == wallet)
+        if min(used, uncovered, written_off) < 0 or into + uncovered + written_off != used + out:
+            found.append(f"L2: wallet {wallet} does not balance")
+        for row, (holder, _, quota, drawn, start, end, closed) in enumerate(allocations):
+            if holder == wallet and uncovered and not closed and start <= book.now < end and drawn < quota:
+                found.append(f"L4: wallet {wallet} stands uncovered beside the room of allocation {row}")
+    roots = sum(one[3] for one in allocations if one[1] == ROOT)
+    if roots + sum(one[1] + one[2] for one in wallets) != sum(one[0] for one in wallets):
+        found.append("L3: usage was lost or made")
+    return found

@@ -2,7 +2,8 @@
 
 import networkx as nx
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bursar.engine.ledger import (
@@ -21,12 +22,17 @@ from bursar.engine.ledger import (
     settle,
 )
 from bursar.engine.ledger.book import ROOT
+from tests.properties.conftest import CASES, SOAK
+from tests.properties.ledger_reference import violations
 from tests.properties.ledger_strategies import WALLETS, Pair, one_by_one, same_figures, steps
+
+pytestmark = [pytest.mark.soak] if SOAK else []
 
 kinds = st.sampled_from(list(Charged))
 graces = st.integers(0, 10)
 
 
+@settings(max_examples=CASES * 2)
 @given(charged=kinds, grace=graces, story=steps(tree=True))
 def test_engine__one_source_each__equals_the_reference_in_every_figure(charged, grace, story) -> None:
     pair = Pair(charged, grace, tree=True)
@@ -38,9 +44,10 @@ def test_engine__one_source_each__equals_the_reference_in_every_figure(charged, 
         assert book.written_off.tolist() == plain.written_off
         assert book.drawn.tolist() == [a.drawn for a in plain.allocations]
         assert book.closed.tolist() == [a.closed for a in plain.allocations]
-        assert broken_laws(book) == []
+        assert violations(book) == broken_laws(book) == []
 
 
+@settings(max_examples=CASES * 2)
 @given(charged=kinds, grace=graces, story=steps(tree=False))
 def test_engine__several_sources__laws_hold_after_every_step(charged, grace, story) -> None:
     book = _play(charged, grace, story, check=True)
@@ -55,7 +62,9 @@ def _play(charged: Charged, grace: int, story, *, check: bool = False, tree: boo
     for step in story:
         engine.do(step)
         if check:
-            assert broken_laws(pair.book) == [], step
+            assert violations(pair.book) == broken_laws(pair.book) == [], step
+            everywhere = available_everywhere(pair.book)
+            assert pair.book.locked.tolist() == [amount == 0 for amount in everywhere], step
     return pair.book
 
 
@@ -76,12 +85,13 @@ class _EngineOnly:
             assert same_figures(before, self.pair.book)
 
 
-@given(charged=kinds, grace=graces, story=steps(tree=False))
-def test_available__several_sources__is_the_maximum_flow(charged, grace, story) -> None:
+@given(charged=kinds, grace=graces, story=steps(tree=False), ago=st.integers(0, 25))
+def test_available__several_sources__is_the_maximum_flow(charged, grace, story, ago) -> None:
     book = _play(charged, grace, story)
     everywhere = available_everywhere(book)
     for wallet in range(WALLETS):
         assert available(book, wallet) == everywhere[wallet] == _oracle(book, wallet, book.now)
+        assert available(book, wallet, book.now - ago) == _oracle(book, wallet, book.now - ago)
 
 
 def _oracle(book: Book, wallet: int, at: int) -> int:
@@ -94,12 +104,6 @@ def _oracle(book: Book, wallet: int, at: int) -> int:
         known = graph.get_edge_data(holder, source, {"capacity": 0})["capacity"]
         graph.add_edge(holder, source, capacity=known + room)
     return nx.maximum_flow_value(graph, wallet, "root")
-
-
-@given(charged=kinds, grace=graces, story=steps(tree=False))
-def test_locks__after_any_story__are_where_nothing_is_available(charged, grace, story) -> None:
-    book = _play(charged, grace, story)
-    assert book.locked.tolist() == [amount == 0 for amount in available_everywhere(book)]
 
 
 @given(
@@ -115,18 +119,13 @@ def test_charge__several_sources__carries_what_is_available(charged, grace, stor
 
 
 @given(charged=kinds, grace=graces, story=steps(tree=False))
-def test_settle__again__changes_nothing(charged, grace, story) -> None:
+def test_settle__again__changes_nothing_and_over_is_what_it_is_said_to_be(charged, grace, story) -> None:
     book = _play(charged, grace, story)
     before = book.copy()
-    changes: list = []
+    changes: list[Change] = []
     settle(book, changes)
     assert changes == []
     assert same_figures(before, book)
-
-
-@given(charged=kinds, grace=graces, story=steps(tree=False))
-def test_over__after_any_story__is_uncovered_here_or_above_through_what_is_drawn(charged, grace, story) -> None:
-    book = _play(charged, grace, story)
 
     def is_over(wallet: int) -> bool:
         rows = np.flatnonzero((book.wallet == wallet) & book.holds(book.now) & ~book.closed & (book.drawn > 0))
@@ -142,29 +141,57 @@ def test_over__after_any_story__is_uncovered_here_or_above_through_what_is_drawn
     grace=graces,
     story=steps(tree=True),
     amounts=st.lists(st.tuples(st.integers(0, WALLETS - 1), st.integers(0, 60)), min_size=1, max_size=12),
+    ago=st.integers(0, 12),
     data=st.data(),
 )
-def test_post__increases_in_any_order_and_any_pieces__give_the_same_books(charged, grace, story, amounts, data) -> None:
+def test_post__increases_in_any_order_and_any_pieces__give_the_same_books(
+    charged, grace, story, amounts, ago, data
+) -> None:
     book = _play(charged, grace, story, tree=True)
+    used_at = _since_nothing_turned(book, ago)
     other = book.copy()
-    _post(book, amounts)
+    _post(book, amounts, used_at)
     shuffled = data.draw(st.permutations(amounts))
     while shuffled:
         size = data.draw(st.integers(1, len(shuffled)))
-        _post(other, shuffled[:size])
+        with one_by_one(data.draw(st.booleans())):
+            _post(other, shuffled[:size], used_at)
         shuffled = shuffled[size:]
     assert same_figures(book, other)
 
 
 @given(
-    charged=kinds, grace=graces, story=steps(tree=True), wallet=st.integers(0, WALLETS - 1), amount=st.integers(1, 80)
+    charged=kinds,
+    grace=graces,
+    story=steps(tree=True),
+    wallet=st.integers(0, WALLETS - 1),
+    amount=st.integers(1, 80),
+    ago=st.integers(0, 12),
 )
-def test_release__after_a_charge__undoes_it(charged, grace, story, wallet, amount) -> None:
+def test_release__after_a_charge__undoes_it(charged, grace, story, wallet, amount, ago) -> None:
     book = _play(charged, grace, story, tree=True)
+    used_at = _since_nothing_turned(book, ago)
     used, uncovered = book.used.tolist(), book.uncovered.tolist()
-    _post(book, [(wallet, amount)])
-    _post(book, [(wallet, -amount)])
+    _post(book, [(wallet, amount)], used_at)
+    assert book.used[wallet] == used[wallet] + amount
+    _post(book, [(wallet, -amount)], used_at)
     assert (book.used.tolist(), book.uncovered.tolist()) == (used, uncovered)
+
+
+def _since_nothing_turned(book: Book, ago: int) -> int:
+    """An instant a while ago, but not before anything started, ended or closed: the condition under which order is free."""
+    turns = np.concatenate((book.start, book.end, book.closes()))
+    return max(book.now - ago, *turns[turns <= book.now].tolist(), 0)
+
+
+@given(charged=kinds, grace=graces, story=steps(tree=False), stops=st.lists(st.integers(0, 80), max_size=6))
+def test_advance__by_whatever_stops__comes_to_the_same_books(charged, grace, story, stops) -> None:
+    book = _play(charged, grace, story)
+    other, begun = book.copy(), book.now
+    at_once = advance(book, begun + 80)
+    in_steps = [change for stop in [*sorted(stops), 80] for change in advance(other, begun + stop)]
+    assert _told(at_once) == _told(in_steps)
+    assert same_figures(book, other)
 
 
 @given(charged=kinds, grace=graces, story=steps(tree=True))
@@ -214,6 +241,7 @@ def _told(changes: list[Change] | LedgerRefusal) -> object:
     return [(one.kind, one.at, *(getattr(one, name).tolist() for name in columns)) for one in changes]
 
 
+@settings(max_examples=CASES // 2)
 @given(charged=kinds, story=steps(tree=False), amount=st.integers(2**62, 2**63 - 1))
 def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, amount) -> None:
     book = _play(charged, 0, story)
@@ -280,9 +308,9 @@ def test_by_hour__whatever_was_posted__is_assigned_as_the_plain_reference_does(c
         assert drawn == dict(zip(change.allocations.tolist(), change.drawn.tolist(), strict=True))
 
 
-def _post(book: Book, amounts: list[tuple[int, int]]) -> None:
+def _post(book: Book, amounts: list[tuple[int, int]], used_at: int | None = None) -> None:
     rows, values = (np.array(column, dtype=np.int64) for column in zip(*amounts, strict=True))
-    post(book, rows, values, book.now)
+    post(book, rows, values, book.now if used_at is None else used_at)
 
 
 def test_allocate__a_source_below_the_recipient__is_refused() -> None:

@@ -299,8 +299,12 @@ class _Plan:
             raise
         if self.levels is not None:
             self.levels.write()
+        loaded = posted.loaded
+        if not loaded.row_of_wallet.keys() >= set(touched):
+            # Of some wallets only a duplicate spoke: nothing was posted to them.
+            loaded = read(self.category, touched, self.at)
         self._begin_reports(new, posted.operation_id)
-        return balances_in(posted.loaded, touched)
+        return balances_in(loaded, touched)
 
     def _begin_reports(self, new: Ints, operation_id: int) -> None:
         columns = self.columns

@@ -223,6 +223,24 @@ def test_change__the_start_of_a_running_one__is_refused(category, university) ->
     assert allocation.start == YEAR_START
 
 
+def test_change__by_whoever_stands_above_or_below_the_source__is_refused_and_nothing_changed(
+    category, university, project
+) -> None:
+    root = make_allocation(university, category, 36_000)
+    faculty = make_workspace(make_organization("Faculty"))
+    middle = make_allocation(faculty, category, 3_600, source=root.wallet)
+    allocation = make_allocation(project, category, 360, source=middle.wallet)
+    above = make_membership(scope=university.organization, role=Role.ORGANIZATION_OWNER).person
+    below = make_membership(scope=project.project, role=Role.PROJECT_MANAGER).person
+    before = counts()
+    for person in (above, below):
+        with pytest.raises(NotAllowed):
+            services.change_allocation(allocation=allocation, quota_ticks=720, by=person, at=AT)
+    assert counts() == before
+    owner = make_membership(scope=faculty.organization, role=Role.ORGANIZATION_OWNER).person
+    assert services.change_allocation(allocation=allocation, quota_ticks=720, by=owner, at=AT).quota_ticks == 720
+
+
 def test_revoke__a_running_one__freezes_what_it_drew_and_locks(category, university, project) -> None:
     root = make_allocation(university, category, 100)
     sub = make_allocation(project, category, 60, source=root.wallet)

@@ -87,6 +87,16 @@ def test_post__twice_in_one_request__counts_once(category, university) -> None:
     assert (answer.posted, answer.duplicates, used()) == (1, (report.report_id,), {university.pk: 25})
 
 
+def test_post__a_duplicate_beside_a_new_report_of_another_wallet__is_answered_with_both(category, university) -> None:
+    other = make_workspace(make_organization())
+    make_allocation(university, category, 36_000)
+    known = make_report(university, category, 7_200)
+    post(known)
+    answer = post(make_report(other, category, 3_600), known)
+    assert (answer.posted, answer.duplicates) == (1, (known.report_id,))
+    assert [balance.workspace_id for balance in answer.balances] == [other.pk, university.pk]
+
+
 def test_post__an_id_with_other_content__is_a_conflict_naming_each_and_nothing_is_booked(category, university) -> None:
     first, second = make_report(university, category, 25), make_report(university, category, 1)
     post(first, second)
