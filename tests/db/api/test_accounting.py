@@ -240,6 +240,7 @@ def test_report_usage__malformed__is_400(nation: Nation) -> None:
     assert (response.status_code, response.json()["code"]) == (400, "malformed")
 
 
+@pytest.mark.slow
 def test_report_usage__ten_thousand_at_once__pass_the_bound_that_is_made_for_forms(nation: Nation) -> None:
     reports = [report(nation, report_id=f"bulk-{n}", amount_ticks=1, job="j" * 100) for n in range(10_000)]
     response = Api(nation.seller).send("/usage/reports", {"reports": reports})
