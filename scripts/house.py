@@ -298,14 +298,52 @@ def slurm_missing() -> str:
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
+class Part:
+    """Some of the tests as a process; beside others its output waits until it is asked for."""
+
+    def __init__(self, label: str, *arguments: str, env: dict[str, str] | None = None, beside: bool = False) -> None:
+        self.label = label
+        self.begin = time.monotonic()
+        handle, name = tempfile.mkstemp(prefix="bursar-skipped-")
+        os.close(handle)
+        self.skipped = Path(name)
+        self.output = tempfile.TemporaryFile("w+", errors="replace") if beside else None  # noqa: SIM115
+        print(f"\n== {label}{' begin beside the others; what they say follows below' if beside else ''}", flush=True)
+        self.process = subprocess.Popen(
+            [str(PYTHON), "-m", "pytest", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.output,
+            stderr=subprocess.STDOUT if beside else None,
+            env={**os.environ, "BURSAR_NOT_RUN": str(self.skipped), **(env or {})},
+        )  # fmt: skip
+
+    def passed(self) -> bool:
+        """Wait for the end; whether all passed that ran."""
+        code = self.process.wait()
+        if self.output is not None:
+            print(f"\n== {self.label}", flush=True)
+            self.output.seek(0)
+            shutil.copyfileobj(self.output, sys.stdout)
+            self.output.close()
+        return code in {0, 5}  # 5: there are no such tests
+
+    def not_run(self) -> list[str]:
+        """Why some of it was skipped."""
+        return [f"some of {self.label}: {reason}" for reason in self.skipped.read_text().splitlines()]
+
+    def leave(self) -> None:
+        """Whatever happened, nothing of it stays."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        self.skipped.unlink(missing_ok=True)
+
+
 def pytest(label: str, *arguments: str, env: dict[str, str] | None = None) -> bool:
     """Run some of the tests in sight of everybody; True when they passed."""
-    print(f"\n== {label}", flush=True)
-    done = subprocess.run(
-        [str(PYTHON), "-m", "pytest", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})}, check=False,
-    )  # fmt: skip
-    return done.returncode in {0, 5}  # 5: there are no such tests
+    part = Part(label, *arguments, env=env)
+    try:
+        return part.passed()
+    finally:
+        part.leave()
 
 
 def parallel(by: str = "loadscope") -> list[str]:
@@ -319,7 +357,7 @@ def present(*folders: str) -> list[str]:
 
 def test_fast() -> None:
     environment()
-    if not pytest("unit, database, architecture, flows", *parallel(), *present(*FAST)):
+    if not pytest("unit, database, architecture, flows", *parallel(), "-m", "not soak and not slow", *present(*FAST)):
         raise SystemExit(1)
 
 
@@ -332,37 +370,45 @@ def test() -> None:
     not_run: list[str] = []
     results: dict[str, bool] = {}
 
-    skipped = Path(tempfile.mkstemp(prefix="bursar-skipped-")[1])
+    def finish(part: Part) -> None:
+        try:
+            results[part.label] = part.passed()
+            not_run.extend(part.not_run())
+        finally:
+            part.leave()
 
     def part(label: str, *arguments: str, env: dict[str, str] | None = None) -> None:
-        skipped.write_text("")
-        results[label] = pytest(label, *arguments, *more, env={"BURSAR_NOT_RUN": str(skipped), **(env or {})})
-        not_run.extend(f"some of {label}: {reason}" for reason in skipped.read_text().splitlines())
+        finish(Part(label, "-m", "not soak", *arguments, *more, env=env))
 
-    part("unit, database, architecture, flows", *parallel(), *present(*FAST))
-    binaries = debian_postgres()
-    if binaries is None:
-        not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
-    elif present("tests/db"):
-        with old_postgres(binaries) as url:
-            # What walks addresses says nothing more about a database the second time.
-            walks = ("tests/db/web/test_every_route_every_role.py", "tests/db/api/test_fuzz.py")
-            leave = [f"--ignore={path}" for path in walks]
-            part("database tests on PostgreSQL 15", *parallel(), *leave, "tests/db", env={"DATABASE_URL": url})
-    if not present("tests/web"):
-        pass
-    elif chromium() is None:
-        not_run.append("the browser tests: there is no chromium")
-    else:
-        part("browser", *parallel("loadfile"), "tests/web")
+    real: Part | None = None
     if present("tests/real"):
         missing = slurm_missing()
-        marks = ["-m", "not slurm"] if missing else []
         if missing:
             not_run.append(f"the tests on real SLURM: {missing}")
-        # More processes than cores: these tests wait for a scheduler most of the time, and each process has its own.
-        part("real parts", *marks, "-n", "3", "--dist", "loadfile", "tests/real")
-    skipped.unlink()
+        marks = "not soak and not slurm" if missing else "not soak"
+        # These wait for a scheduler most of the time, so they run beside the others; each process has a scheduler of its own.
+        real = Part("real parts", "-m", marks, "-n", "3", "--dist", "loadfile", *more, "tests/real", beside=True)
+    try:
+        part("unit, database, architecture, flows", *parallel(), *present(*FAST))
+        binaries = debian_postgres()
+        if binaries is None:
+            not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
+        elif present("tests/db"):
+            with old_postgres(binaries) as url:
+                # What walks addresses says nothing more about a database the second time.
+                walks = ("tests/db/web/test_every_route_every_role.py", "tests/db/api/test_fuzz.py")
+                leave = [f"--ignore={path}" for path in walks]
+                part("database tests on PostgreSQL 15", *parallel(), *leave, "tests/db", env={"DATABASE_URL": url})
+        if present("tests/web"):
+            if chromium() is None:
+                not_run.append("the browser tests: there is no chromium")
+            else:
+                part("browser", *parallel("loadfile"), "tests/web")
+        if real is not None:
+            finish(real)
+    finally:
+        if real is not None:
+            real.leave()
     print(f"\n== {time.monotonic() - begin:.0f} s in all", flush=True)
     for label, passed in results.items():
         print(f"  {'passed' if passed else 'FAILED'}   {label}")
@@ -474,7 +520,10 @@ def bench() -> None:
 
 def soak() -> None:
     environment()
-    if not pytest("the long checks in full", "-m", "soak", "tests", env={"BURSAR_SOAK": "1"}):
+    passed = pytest("the long checks in full", "-m", "soak", "tests", env={"BURSAR_SOAK": "1"})
+    print("\n== databases made by earlier commits", flush=True)
+    done = subprocess.run([str(PYTHON), str(ROOT / "scripts" / "upgrades.py"), "--rows"], cwd=ROOT, check=False)
+    if not passed or done.returncode != 0:
         raise SystemExit(1)
 
 

@@ -90,6 +90,7 @@ def at_work(resource_id: int | None) -> bool:
         return cursor.fetchone() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.soak)])
 def test_worker__killed_at_random_points__every_order_ends_done_once(

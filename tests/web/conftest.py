@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.db import SessionStore
 playwright_api = pytest.importorskip("playwright.sync_api")
 
 SHOTS = Path(__file__).resolve().parents[2] / "test-results" / "shots"
+WAIT_SECONDS = 60  # a busy machine is slow, not wrong
 WIDTHS = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 
 
@@ -38,6 +39,7 @@ def browser() -> Iterator[Any]:
     # Playwright's synchronous interface runs an event loop in this thread; Django then refuses the database.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    playwright_api.expect.set_options(timeout=WAIT_SECONDS * 1000)
     with playwright_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         yield running
@@ -76,6 +78,7 @@ class Visitor:
         )
         if person is not None:
             self.context.add_cookies([{"name": "sessionid", "value": session_of(person), "url": base}])
+        self.context.set_default_timeout(WAIT_SECONDS * 1000)
         # The policy's own events, before any script of the page runs.
         self.context.add_init_script(
             "window.__violations = [];"
@@ -132,6 +135,30 @@ class Visitor:
                 && !e.getAttribute('aria-labelledby') && !e.title && !e.textContent.trim() && !e.value)
             .map((e) => e.outerHTML.slice(0, 200))"""
         )
+
+    def look_at(self, path: str, name: str) -> None:
+        """Open a page and show it."""
+        self.go(path)
+        self.show(name)
+
+    def show(self, name: str) -> None:
+        """The page in light, dark and on a phone, each looked at for its width and kept as a picture."""
+        before = self.look
+        for look in WIDTHS:
+            self.turn(look)
+            for _attempt in range(10):  # the layout follows a moment later; what stays wrong, `check` tells
+                if self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+                    break
+                self.page.wait_for_timeout(100)
+            self.check()
+            self.shoot(name)
+        self.turn(before)
+
+    def turn(self, look: str) -> None:
+        width, height = WIDTHS[look]
+        self.look = look
+        self.page.emulate_media(color_scheme="dark" if look == "dark" else "light")
+        self.page.set_viewport_size({"width": width, "height": height})
 
     def shoot(self, name: str) -> Path:
         """A picture of the whole page, to be looked at."""

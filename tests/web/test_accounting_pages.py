@@ -10,17 +10,14 @@ from playwright.sync_api import expect
 from bursar.accounting.models import Allocation
 from tests.factories.nation import Nation, make_nation
 
-LOOKS = ("light", "dark", "phone")
-
 
 @pytest.fixture
 def nation(transactional_db: None) -> Nation:
     return make_nation()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__each_of_them__stand(visit: Callable[..., Any], nation: Nation, look: str) -> None:
-    owner = visit(nation.owner, look)
+def test_pages__each_of_them__stand_in_three_looks(visit: Callable[..., Any], nation: Nation) -> None:
+    owner = visit(nation.owner)
     for name, path in {
         "home-owner": "/",
         "allocations": "/allocations/",
@@ -35,16 +32,14 @@ def test_pages__each_of_them__stand(visit: Callable[..., Any], nation: Nation, l
         "organization-wallets": f"/organizations/{nation.university.pk}/wallets/",
         "project": f"/projects/{nation.physics.pk}/",
     }.items():
-        owner.go(path)
-        owner.shoot(name)
-    seller = visit(nation.seller, look)
+        owner.look_at(path, name)
+    seller = visit(nation.seller)
     for name, path in {
         "allocations-seller": "/allocations/",
         "category": f"/categories/{nation.category.pk}/allocations/",
         "give-root": f"/categories/{nation.category.pk}/give/",
     }.items():
-        seller.go(path)
-        seller.shoot(name)
+        seller.look_at(path, name)
 
 
 def test_give__from_the_university__stands_in_the_tree(visit: Callable[..., Any], nation: Nation) -> None:

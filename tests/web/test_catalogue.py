@@ -22,7 +22,6 @@ from tests.factories.catalogue import (
 )
 from tests.factories.structure import LONG_AGO, make_membership, make_operator, make_organization, make_person
 
-LOOKS = ("light", "dark", "phone")
 TEXT = """Thor has **1,024 cores** and 64 GPUs.
 
 - Fair queues, jobs up to three days
@@ -99,18 +98,16 @@ def shop(transactional_db: None) -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__each_of_them__stand(visit: Callable[..., Any], shop: SimpleNamespace, look: str) -> None:
-    reader = visit(shop.reader, look)
+def test_pages__each_of_them__stand_in_three_looks(visit: Callable[..., Any], shop: SimpleNamespace) -> None:
+    reader = visit(shop.reader)
     for name, path in {
         "marketplace": "/marketplace/",
         "marketplace-narrowed": "/marketplace/?q=disk&type=storage",
         "marketplace-nothing": "/marketplace/?q=zebra",
         "offering": f"/offerings/{shop.hpc.pk}/",
     }.items():
-        reader.go(path)
-        reader.shoot(f"catalogue-{name}")
-    owner = visit(shop.owner, look)
+        reader.look_at(path, f"catalogue-{name}")
+    owner = visit(shop.owner)
     draft, hpc = f"/provider/offerings/{shop.draft.pk}/", f"/provider/offerings/{shop.hpc.pk}/"
     for name, path in {
         "provider": "/providers/thor/",
@@ -137,17 +134,15 @@ def test_pages__each_of_them__stand(visit: Callable[..., Any], shop: SimpleNames
         "category-new": "/provider/categories/new/",
         "product-new": f"/provider/categories/{shop.cpu.pk}/products/new/",
     }.items():
-        owner.go(path)
-        owner.shoot(f"catalogue-{name}")
-    operator = visit(shop.operator, look)
+        owner.look_at(path, f"catalogue-{name}")
+    operator = visit(shop.operator)
     for name, path in {
         "operator-providers": "/operator/providers/",
         "operator-shelves": "/operator/shelves/",
         "operator-shelf": "/operator/shelves/new/",
         "plugins": "/operator/plugins/",
     }.items():
-        operator.go(path)
-        operator.shoot(f"catalogue-{name}")
+        operator.look_at(path, f"catalogue-{name}")
 
 
 def test_empty_installation__each_page__says_what_comes_next(visit: Callable[..., Any], transactional_db: None) -> None:

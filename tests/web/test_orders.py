@@ -15,8 +15,6 @@ from bursar.provisioning.models import Order, Resource
 from tests.factories.catalogue import make_plan
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 
-LOOKS = ("light", "dark", "phone")
-
 
 @pytest.fixture
 def world(transactional_db: None) -> Any:
@@ -95,8 +93,7 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     assert "use the account acc-17" in member.page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__of_orders_and_resources__are_in_order(visit: Callable[..., Any], world: World, look: str) -> None:
+def test_pages__of_orders_and_resources__stand_in_three_looks(visit: Callable[..., Any], world: World) -> None:
     waiting = place_order(world, name="Autumn run", terms_accepted=True, comment="For the ocean model.")
     resource = make_resource(world, name="Spring run", terms_accepted=True)
     run_jobs(only="reconcile")
@@ -123,7 +120,7 @@ def test_pages__of_orders_and_resources__are_in_order(visit: Callable[..., Any],
     making = make_resource(world, name="Winter run", terms_accepted=True)
     run_jobs(only="reconcile")
 
-    orderer = visit(world.pi, look)
+    orderer = visit(world.pi)
     for path, name in (
         (f"/orders/new?offering={world.offering.pk}&workspace={world.workspace.pk}", "order-form"),
         ("/orders/", "orders"),
@@ -135,17 +132,14 @@ def test_pages__of_orders_and_resources__are_in_order(visit: Callable[..., Any],
         (f"/projects/{world.project.pk}/resources/", "project-resources"),
         ("/", "home-researcher"),
     ):
-        orderer.go(path)
-        orderer.shoot(name)
-    decider = visit(world.owner, look)
-    decider.go(f"/orders/{waiting.pk}/")
-    decider.shoot("order-decide")
-    seller = visit(world.manager, look)
+        orderer.look_at(path, name)
+    decider = visit(world.owner)
+    decider.look_at(f"/orders/{waiting.pk}/", "order-decide")
+    seller = visit(world.manager)
     for path, name in (
         ("/provider/orders/", "provider-orders"),
         (f"/resources/{making.pk}/work", "resource-work"),
         ("/provider/accounts/", "provider-accounts"),
         (f"/provider/offerings/{world.offering.pk}/approval/", "offering-approval"),
     ):
-        seller.go(path)
-        seller.shoot(name)
+        seller.look_at(path, name)

@@ -116,10 +116,5 @@ def test_person_menu__opened__holds_the_way_out(visit: Callable[..., Any]) -> No
     assert "/account/login" in visitor.page.url
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_api_docs__opened__runs_under_the_policy(visit: Callable[..., Any], look: str) -> None:
-    visitor = visit(make_person(), look)
-
-    visitor.go("/api/v1/docs")
-
-    visitor.shoot("api-docs")
+def test_api_docs__opened__runs_under_the_policy(visit: Callable[..., Any]) -> None:
+    visit(make_person()).look_at("/api/v1/docs", "api-docs")

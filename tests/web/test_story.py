@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.installation import Installation, await_true
-from tests.web.conftest import WIDTHS, Visitor
+from tests.web.conftest import Visitor
 
 SPEED = 300  # of the simulator's seconds in one of ours: a quarter of an hour takes three seconds
 PASSWORD = "a horse counts core-hours"
@@ -105,6 +105,9 @@ class Actor(Visitor):
         row = self.page.get_by_role("row").filter(has_text=name).first
         return " ".join(row.locator(f"td[data-label='{label}']").inner_text().split())
 
+    def show(self, name: str) -> None:
+        super().show(f"story-{name}")
+
     def await_text(self, text: str, *, seconds: float = WORKER_SECONDS) -> None:
         """Reload until the page says it: the worker has done its part."""
         begun = time.monotonic()
@@ -114,21 +117,6 @@ class Actor(Visitor):
             self.page.reload(wait_until="load")
         self.check()
 
-    def show(self, name: str) -> None:
-        """The page in light, dark and on a phone, each looked at for its width and kept as a picture."""
-        for look, (width, height) in WIDTHS.items():
-            self.page.emulate_media(color_scheme="dark" if look == "dark" else "light")
-            self.page.set_viewport_size({"width": width, "height": height})
-            self.look = look
-            for _attempt in range(10):  # the layout follows a moment later; what stays wrong, `check` tells
-                if self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-                    break
-                self.page.wait_for_timeout(100)
-            self.check()
-            self.shoot(f"story-{name}")
-        self.page.emulate_media(color_scheme="light")
-        self.page.set_viewport_size({"width": WIDTHS["light"][0], "height": WIDTHS["light"][1]})
-
 
 @pytest.fixture
 def actor(browser: Any, installation: Installation) -> Iterator[Callable[[], Actor]]:
@@ -136,7 +124,6 @@ def actor(browser: Any, installation: Installation) -> Iterator[Callable[[], Act
 
     def enter() -> Actor:
         opened.append(Actor(browser, installation.url, None, "light"))
-        opened[-1].page.set_default_timeout(30_000)
         return opened[-1]
 
     yield enter

@@ -81,8 +81,7 @@ def test_story__from_organization_to_accepted_invitation__each_step_is_a_page(vi
     owner.check()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__look__at_each_width(visit: Any, look: str, at: Any) -> None:
+def test_pages__each_of_them__stand_in_three_looks(visit: Any, at: Any) -> None:
     owner = make_person("owner@example.org", full_name="Mikkel Bruun")
     make_membership(person=owner, role=Role.PLATFORM_OPERATOR, scope=None)
     organization = make_organization("Nordhavn University", owner=owner, country="DK", url="https://nordhavn.example")
@@ -113,7 +112,7 @@ def test_pages__look__at_each_width(visit: Any, look: str, at: Any) -> None:
     services.create_token(
         person=owner, name="nightly reports", scopes=["read", "usage"], days=90, by=owner, at=clock.now()
     )
-    visitor = visit(owner, look=look)
+    visitor = visit(owner)
     for name, address in {
         "home": "/",
         "organizations": "/organizations/",
@@ -136,8 +135,7 @@ def test_pages__look__at_each_width(visit: Any, look: str, at: Any) -> None:
         "mail-addresses": "/account/email/",
         "providers": "/account/3rdparty/",
     }.items():
-        visitor.go(address)
-        visitor.shoot(f"structure-{name}")
+        visitor.look_at(address, f"structure-{name}")
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -151,17 +149,15 @@ def test_login_page__of_a_demonstration__looks(visit: Any, look: str, settings: 
     visitor.page.get_by_role("heading", name="Hello").wait_for()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_entrance_pages__look(visit: Any, look: str) -> None:
-    visitor = visit(None, look=look)
+def test_entrance_pages__stand_in_three_looks(visit: Any) -> None:
+    visitor = visit(None)
     for name, address in {
         "login": "/account/login/",
         "signup": "/account/signup/",
         "reset": "/account/password/reset/",
         "verify": "/account/confirm-email/",
     }.items():
-        visitor.go(address)
-        visitor.shoot(f"structure-{name}")
+        visitor.look_at(address, f"structure-{name}")
 
 
 def test_token__made_in_the_browser__is_shown_once(visit: Any) -> None:

@@ -10,7 +10,7 @@ from ninja.openapi.schema import OpenAPISchema
 from bursar import __version__
 from bursar.api.auth import AUTH
 from bursar.api.docs import ServedDocs
-from bursar.api.problems import handle
+from bursar.api.problems import describe_problems, handle
 
 # Each is `bursar/api/<noun>.py` with a `router`; one that does not exist is left out.
 NOUNS: Final = (
@@ -35,7 +35,9 @@ class Api(NinjaAPI):
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
     ) -> OpenAPISchema:
         if self._described is None:
-            self._described = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+            described = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+            describe_problems(described)
+            self._described = described
         return self._described
 
 

@@ -55,8 +55,20 @@ class Problem(Schema):
     facts: dict[str, Any] = Field({}, description="the values the message speaks of")
 
 
-# For `response={201: Out, **PROBLEMS}`: what every writing operation may answer.
-PROBLEMS: Final[dict[int, type[Problem]]] = dict.fromkeys((401, 403, 404, 409, 422), Problem)
+# For `response={201: Out, **PROBLEMS}`: what every writing operation may answer. No schema stands here, since the library would
+# make and describe one for each status of each operation, which takes seconds; `describe_problems` adds it once.
+PROBLEMS: Final[dict[int, None]] = dict.fromkeys((401, 403, 404, 409, 422))
+
+
+def describe_problems(description: dict[str, Any]) -> None:
+    """Say in the API's description that what is refused is answered by a Problem."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+    description["components"]["schemas"] |= schema.pop("$defs") | {Problem.__name__: schema}
+    content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    for operations in description["paths"].values():
+        for told in operations.values():
+            for code in PROBLEMS.keys() & told["responses"].keys():
+                told["responses"][code]["content"] = content
 
 
 def problem(

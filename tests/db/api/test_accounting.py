@@ -291,6 +291,7 @@ def test_report_usage__malformed__is_400(nation: Nation) -> None:
     assert (response.status_code, response.json()["code"]) == (400, "malformed")
 
 
+@pytest.mark.slow
 def test_report_usage__ten_thousand_at_once__pass_the_bound_that_is_made_for_forms(nation: Nation) -> None:
     one = report(nation, amount_ticks=1, job="j" * 100)
     reports = [{**one, "report_id": f"bulk-{n}"} for n in range(10_000)]

@@ -22,7 +22,7 @@ from bursar.structure.roles import TokenScope
 from tests.db.web.everything import AT, SOAK, World, standing_world
 from tests.db.web.who_may import OPERATIONS, PARAMETERS
 
-pytestmark = [pytest.mark.django_db, *([pytest.mark.soak] if SOAK else [])]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow, *([pytest.mark.soak] if SOAK else [])]
 
 EXAMPLES: Final = 150 if SOAK else 4
 # What the schema cannot know: ids that exist, so that more than "not found" is tried.

@@ -129,6 +129,21 @@ def test_openapi__of_the_whole__every_operation_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
+def test_openapi__what_is_refused__is_a_problem_in_its_own_kind_of_content() -> None:
+    from bursar.api.api import api
+
+    described = api.get_openapi_schema()
+    answers = described["paths"]["/api/v1/allocations"]["post"]["responses"]
+    assert {status: list(told["content"]) for status, told in answers.items()} == {
+        201: ["application/json"],
+        **{refused: ["application/problem+json"] for refused in (401, 403, 404, 409, 422)},
+    }
+    assert answers[409]["content"]["application/problem+json"] == {"schema": {"$ref": "#/components/schemas/Problem"}}
+    schemas = described["components"]["schemas"]
+    assert schemas["Problem"]["properties"]["errors"]["items"] == {"$ref": "#/components/schemas/FieldProblem"}
+    assert sorted(schemas["FieldProblem"]["properties"]) == ["code", "location", "message"]
+
+
 def test_docs__anybody__describe_every_operation(client: Client) -> None:
     from bursar.api.api import api
 

@@ -25,7 +25,7 @@ from bursar.structure.roles import TokenScope
 from tests.db.web.everything import ACTORS, AT, SOAK, World, standing_world
 from tests.db.web.who_may import LOGIN_PAGES_FOR_STRANGERS, OPERATIONS, PAGES, PUBLIC, Case, Rights
 
-pytestmark = [pytest.mark.django_db, *([pytest.mark.soak] if SOAK else [])]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow, *([pytest.mark.soak] if SOAK else [])]
 
 
 @pytest.fixture(scope="module")
