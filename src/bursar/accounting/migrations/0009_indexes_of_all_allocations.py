@@ -9,7 +9,7 @@ CREATE INDEX allocation_{name} ON allocation (category_id, "{column}");
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounting", "0004_posting_is_managed")]
+    dependencies = [("accounting", "0008_stamp")]
 
     operations = [
         migrations.RunSQL(AGAIN.format(name=name, column=column), migrations.RunSQL.noop)
