@@ -497,6 +497,62 @@ def _step(text: str, wallet: "Wallet") -> "Step":
     return Step(do=do, **fields)
 
 
+# ------------------------------------------------------------------------------------------------ usage of the past
+@app.command()
+@with_ledger
+def backfill(
+    file: Annotated[
+        Path, typer.Argument(help="CSV with a header: report_id, amount_ticks, period_start, period_end, ...")
+    ],
+    category: Annotated[int | None, typer.Option(help="The product category, for files without category_id.")] = None,
+    set_aside: Annotated[
+        Path | None, typer.Option(help="Write lines at fault here, with the reason, and book the rest.")
+    ] = None,
+) -> None:
+    """Book usage of the past from a file, by the million. Interrupted or refused, the same file goes on where it ended."""
+    from contextlib import nullcontext
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from bursar.kernel import clock
+    from bursar.metering import backfill as filling
+
+    try:
+        with file.open("rb") as content:
+            lines = sum(part.count(b"\n") for part in iter(lambda: content.read(1 << 20), b"")) - 1
+    except OSError as error:
+        fail(str(error), WRONG_INPUT)
+    columns = (
+        TextColumn("{task.completed:,.0f} / {task.total:,.0f}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with (
+            Progress(*columns, console=err, disable=not sys.stderr.isatty()) as bar,
+            set_aside.open("a", newline="") if set_aside else nullcontext() as aside,
+        ):
+            task = bar.add_task("", total=max(lines, 1))
+            done = filling.backfill(
+                file, category_id=category, at=clock.now, set_aside=aside,
+                progress=lambda so_far: bar.update(task, completed=so_far.lines),
+            )  # fmt: skip
+    except filling.FileNotReadable as error:
+        fail(_("{file} cannot be read: {why}.").format(file=file, why=error), WRONG_INPUT)
+    except filling.BackfillStopped as stopped:
+        for one in stopped.wrong[:20]:
+            err.print(f"{file}:{one.line}: {one.report_id} {one.message} ({one.code})", markup=False, soft_wrap=True)
+        fail(
+            _(
+                "{count} lines cannot be booked. {done} lines before them stand and are not read again. Mend them and run this "
+                "again, or set them aside with --set-aside."
+            ).format(count=len(stopped.wrong), done=stopped.done)
+        )
+    told = _("{posted:,} booked, {duplicates:,} known before, {set_aside:,} set aside.")
+    out.print(told.format(posted=done.posted, duplicates=done.duplicates, set_aside=done.set_aside), markup=False)
+
+
 # ------------------------------------------------------------------------------------------------ how fast
 @app.command()
 def bench(

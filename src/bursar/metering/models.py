@@ -76,3 +76,20 @@ class ScopeLevel(models.Model):
 
     def __str__(self) -> str:
         return f"{self.wallet_id} {self.scope} {self.level_ticks}"
+
+
+class Backfill(models.Model):
+    """How far a file of past usage was booked; written with each step, so that it goes on where it ended."""
+
+    path = models.CharField(max_length=1000, unique=True)
+    content_hash = models.CharField(max_length=64, default="", help_text="of the lines that were booked")
+    lines_done = models.BigIntegerField(default=0)
+    posted = models.BigIntegerField(default=0)
+    duplicates = models.BigIntegerField(default=0)
+    set_aside = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "backfill"
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.lines_done}"

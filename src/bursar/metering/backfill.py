@@ -1,0 +1,228 @@
+"""Usage of the past by the million, from a file: in steps that are each durable, to be taken up again where it ended."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+from django.db import transaction
+
+from bursar.metering.errors import FAULTS, ReportConflict, ReportsAtFault
+from bursar.metering.models import Backfill
+from bursar.metering.reports import Report
+from bursar.metering.services import post_reports
+
+STEP: Final = 100_000  # reports booked at once
+REQUIRED: Final = ("report_id", "amount_ticks", "period_start", "period_end")
+OPTIONAL: Final = (
+    "category_id", "workspace_id", "is_absolute", "scope", "corrects", "resource_id", "person_id", "user", "job", "labels",
+)  # fmt: skip
+
+
+_Line = tuple[int, list[str] | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A line that cannot be booked. `line` counts from 1, the header included; `code` is one of `errors.FAULTS`."""
+
+    line: int
+    report_id: str
+    code: str
+    message: str
+
+
+class BackfillStopped(Exception):
+    """A step holds lines at fault and was not booked; `done` lines before it are, and are not read again."""
+
+    def __init__(self, wrong: Sequence[Wrong], done: int) -> None:
+        super().__init__(wrong, done)
+        self.wrong, self.done = wrong, done
+
+
+class FileNotReadable(ValueError):
+    """The file as a whole is not what is expected; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """lines done of the file, how many reports of it are new, how many were known, how many were set aside."""
+
+    lines: int
+    posted: int
+    duplicates: int
+    set_aside: int
+
+
+def backfill(
+    path: Path,
+    *,
+    category_id: int | None,
+    at: Callable[[], datetime],
+    progress: Callable[[Progress], None] = lambda _progress: None,
+    set_aside: TextIO | None = None,
+    step: int = STEP,
+) -> Progress:
+    """Book the reports of a CSV file, a step at a time, each in a transaction that also notes how far it came.
+
+    path         UTF-8 with a header line: the fields of a report, those that are not REQUIRED where they are needed
+    category_id  for files without that column
+    at           tells the time
+    set_aside    where lines at fault are written, so that the rest is booked; without it the step is refused
+    raises       FileNotReadable; BackfillStopped. What was booked before stays, and the same file goes on from there
+    """
+    mark, _ = Backfill.objects.get_or_create(path=str(path.resolve())[:1000])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        header = _header(next(rows, []), category_id)
+        lines, digest = _lines(rows), hashlib.sha256()
+        if not _as_before(lines, mark, digest):
+            # Another file of that name, or one that was mended further up: reports are known by their names at any rate.
+            file.seek(0)
+            rows = csv.reader(file)
+            next(rows)
+            lines, digest = _lines(rows), hashlib.sha256()
+            mark.lines_done = mark.posted = mark.duplicates = mark.set_aside = 0
+        total = Progress(mark.lines_done, mark.posted, mark.duplicates, mark.set_aside)
+        aside = csv.writer(set_aside) if set_aside else None
+        while chunk := list(islice(lines, step)):
+            _digest(chunk, digest)
+            mark.content_hash = digest.hexdigest()
+            total = _book(chunk, header, category_id, total, mark, at(), aside)
+            progress(total)
+    return total
+
+
+def _as_before(lines: Iterator[_Line], mark: Backfill, digest: Any) -> bool:
+    """Pass over the lines that were booked; whether they are still those."""
+    left = mark.lines_done
+    while left and (chunk := list(islice(lines, min(left, STEP)))):
+        _digest(chunk, digest)
+        left -= len(chunk)
+    return left == 0 and (not mark.lines_done or digest.hexdigest() == mark.content_hash)
+
+
+def _digest(chunk: Sequence[_Line], digest: Any) -> None:
+    for _, fields in chunk:
+        digest.update(repr(fields).encode())
+
+
+def _header(names: list[str], category_id: int | None) -> list[str]:
+    names = [name.strip() for name in names]
+    known = {*REQUIRED, *OPTIONAL}
+    lacking = [name for name in (*REQUIRED, "workspace_id") if name not in names]
+    if category_id is None and "category_id" not in names:
+        lacking.append("category_id")
+    strange = [name for name in names if name not in known]
+    twice = {name for name in names if names.count(name) > 1}
+    if lacking or strange or twice:
+        said = [
+            *(f"the column {name} is missing" for name in lacking),
+            *(f"there is no column {name}" for name in strange),
+            *(f"the column {name} is there twice" for name in sorted(twice)),
+        ]
+        raise FileNotReadable("; ".join(said))
+    return names
+
+
+def _lines(rows: Any) -> Iterator[_Line]:
+    """Line numbers and their fields, or what is wrong with the line as CSV."""
+    while True:
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except (csv.Error, UnicodeDecodeError) as error:
+            yield rows.line_num, str(error)
+            if isinstance(error, UnicodeDecodeError):
+                return
+            continue
+        if fields:
+            yield rows.line_num, fields
+
+
+def _book(
+    chunk: Sequence[_Line],
+    header: list[str],
+    category_id: int | None,
+    total: Progress,
+    mark: Backfill,
+    at: datetime,
+    aside: Any,
+) -> Progress:
+    reports: list[Report] = []
+    kept: list[_Line] = []
+    wrong: list[tuple[Wrong, list[str] | str]] = []
+    for line, fields in chunk:
+        try:
+            reports.append(_report(header, fields, category_id))
+            kept.append((line, fields))
+        except (ValueError, msgspec.ValidationError) as error:
+            wrong.append((Wrong(line, "", "invalid", f"{FAULTS['invalid']} {error}"), fields))
+    try:
+        return _post(reports, wrong, len(chunk), total, mark, at, aside)
+    except (ReportConflict, ReportsAtFault) as refusal:
+        bad = {fault.index: fault for fault in refusal.faults}
+    wrong += [(Wrong(kept[i][0], f.report_id, f.code, f.message), kept[i][1]) for i, f in bad.items()]
+    wrong.sort(key=lambda one: one[0].line)
+    if aside is None:
+        raise BackfillStopped([one for one, _ in wrong], total.lines)
+    rest = [report for index, report in enumerate(reports) if index not in bad]
+    return _post(rest, wrong, len(chunk), total, mark, at, aside)
+
+
+def _post(
+    reports: list[Report],
+    wrong: list[tuple[Wrong, list[str] | str]],
+    lines: int,
+    total: Progress,
+    mark: Backfill,
+    at: datetime,
+    aside: Any,
+) -> Progress:
+    with transaction.atomic():
+        if wrong and aside is None:
+            # All that is wrong is told together: what the books say of the others is found out, and taken back.
+            post_reports(reports=reports, by=None, at=at, at_most=len(reports))
+            raise BackfillStopped([one for one, _ in wrong], total.lines)
+        answer = post_reports(reports=reports, by=None, at=at, at_most=len(reports))
+        done = Progress(
+            total.lines + lines,
+            total.posted + answer.posted,
+            total.duplicates + len(answer.duplicates),
+            total.set_aside + len(wrong),
+        )
+        mark.lines_done, mark.posted = done.lines, done.posted
+        mark.duplicates, mark.set_aside = done.duplicates, done.set_aside
+        mark.save()
+    for one, fields in wrong:
+        aside.writerow([one.line, one.code, one.message, *([fields] if isinstance(fields, str) else fields)])
+    return done
+
+
+def _report(header: list[str], fields: list[str] | str, category_id: int | None) -> Report:
+    """raises   ValueError, msgspec.ValidationError"""
+    if isinstance(fields, str):
+        raise ValueError(fields)  # noqa: TRY004  it is text because it was no CSV
+    if len(fields) != len(header):
+        raise ValueError(f"{len(fields)} fields where {len(header)} are expected")
+    told: dict[str, Any] = {name: value for name, value in zip(header, fields, strict=True) if value != ""}
+    if "labels" in told:
+        told["labels"] = msgspec.json.decode(told["labels"])
+    if "is_absolute" in told:
+        told["is_absolute"] = {"true": True, "false": False, "1": True, "0": False}.get(
+            told["is_absolute"].lower(), told["is_absolute"]
+        )
+    told.setdefault("category_id", category_id)
+    for name in ("category_id", "workspace_id", "amount_ticks", "resource_id", "person_id"):
+        if isinstance(told.get(name), str):
+            try:
+                told[name] = int(told[name])
+            except ValueError:
+                raise ValueError(f"{name} is not a whole number: {told[name][:40]}") from None
+    return msgspec.convert(told, Report)

@@ -1,0 +1,111 @@
+"""Usage of the past comes in from files, step by step, and goes on where it ended."""
+
+import csv
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bursar.accounting.models import Wallet
+from bursar.metering.backfill import BackfillStopped, FileNotReadable, Progress, backfill
+from bursar.metering.models import UsageReport
+from tests.factories.catalogue import make_category
+from tests.factories.ledger import AT, YEAR_START, make_allocation
+from tests.factories.structure import make_organization, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def category(verified):
+    return verified(make_category())
+
+
+@pytest.fixture
+def workspace(category):
+    workspace = make_workspace(make_organization("University"))
+    make_allocation(workspace, category, 1_000_000)
+    return workspace
+
+
+def write(path: Path, workspace, count: int, **at_line: dict[str, str]) -> Path:
+    """A file of an hour's usage each, 7 ticks; `at_line` (line2=...) changes fields of a line, the header being line 1."""
+    fields = ["report_id", "workspace_id", "amount_ticks", "period_start", "period_end", "user", "labels"]
+    with path.open("w", newline="") as file:
+        rows = csv.DictWriter(file, fields)
+        rows.writeheader()
+        for number in range(count):
+            start = YEAR_START + timedelta(hours=number)
+            row = {
+                "report_id": f"past-{number}", "workspace_id": workspace.pk, "amount_ticks": 7,
+                "period_start": start.isoformat(), "period_end": (start + timedelta(hours=1)).isoformat(),
+                "user": "ada", "labels": '{"queue": "long"}',
+            }  # fmt: skip
+            rows.writerow({**row, **at_line.get(f"line{number + 2}", {})})
+    return path
+
+
+def fill(path: Path, category, **more) -> Progress:
+    return backfill(path, category_id=category.pk, at=lambda: AT, step=10, **more)
+
+
+def used() -> int:
+    return Wallet.objects.get().used_ticks
+
+
+def test_backfill__a_file__is_booked_in_steps_and_again_changes_nothing(tmp_path, category, workspace) -> None:
+    path = write(tmp_path / "usage.csv", workspace, 25)
+    seen: list[int] = []
+    assert fill(path, category, progress=lambda so_far: seen.append(so_far.lines)) == Progress(25, 25, 0, 0)
+    assert (seen, used()) == ([10, 20, 25], 175)
+    assert fill(path, category) == Progress(25, 25, 0, 0)
+    assert UsageReport.objects.count() == 25
+    assert UsageReport.objects.filter(labels={"queue": "long"}, user="ada").count() == 25
+
+
+def test_backfill__a_broken_line_in_the_middle__names_it_and_goes_on_once_mended(tmp_path, category, workspace) -> None:
+    broken = {"line15": {"amount_ticks": "7.5"}, "line18": {"period_end": "2099-01-01T00:00:00Z"}}
+    path = write(tmp_path / "usage.csv", workspace, 25, **broken)
+    with pytest.raises(BackfillStopped) as stopped:
+        fill(path, category)
+    assert [(one.line, one.code) for one in stopped.value.wrong] == [(15, "invalid"), (18, "in_the_future")]
+    assert "amount_ticks is not a whole number: 7.5" in stopped.value.wrong[0].message
+    assert (stopped.value.done, used()) == (10, 70)
+    seen: list[int] = []
+    path = write(path, workspace, 25)
+    assert fill(path, category, progress=lambda so_far: seen.append(so_far.lines)) == Progress(25, 25, 0, 0)
+    assert (seen, used()) == ([20, 25], 175)  # the ten lines that stood were not booked again
+
+
+def test_backfill__lines_at_fault_set_aside__the_rest_is_booked(tmp_path, category, workspace) -> None:
+    wrong = {"line4": {"workspace_id": "999999"}, "line12": {"labels": "{"}}
+    path = write(tmp_path / "usage.csv", workspace, 12, **wrong)
+    aside = io.StringIO()
+    assert fill(path, category, set_aside=aside) == Progress(12, 10, 0, 2)
+    rows = list(csv.reader(io.StringIO(aside.getvalue())))
+    assert [row[:2] for row in rows] == [["4", "unknown_workspace"], ["12", "invalid"]]
+    assert used() == 70
+
+
+def test_backfill__another_file_of_that_name__starts_anew_and_counts_once(tmp_path, category, workspace) -> None:
+    path = write(tmp_path / "usage.csv", workspace, 12)
+    fill(path, category)
+    write(path, workspace, 14, line3={"user": "bob", "report_id": "other"})
+    assert fill(path, category) == Progress(14, 3, 11, 0)
+    assert used() == 15 * 7
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("report_id,amount_ticks", "the column period_start is missing"),
+        ("report_id,amount_ticks,period_start,period_end,workspace_id,colour", "there is no column colour"),
+        ("", "the column report_id is missing"),
+    ],
+)
+def test_backfill__a_header_that_does_not_fit__is_refused(tmp_path, category, header, said) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(f"{header}\n")
+    with pytest.raises(FileNotReadable, match=said):
+        fill(path, category)
