@@ -18,6 +18,7 @@ NOUNS: Final = (
     "catalogue",
     "accounting",
     "metering",
+    "usage",
     "provisioning",
     "provider",
     "delivery",

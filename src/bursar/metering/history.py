@@ -107,6 +107,11 @@ class Days:
         return found
 
 
+def days_until(last: date, number: int) -> Days:
+    """So many days, of which the last is given."""
+    return Days(last - min(timedelta(days=number - 1), last - date.min), last)
+
+
 def month_of(day: date) -> date:
     return day.replace(day=1)
 
@@ -134,7 +139,7 @@ def stretches(days: Days, step: Step) -> list[tuple[date, date]]:
         if step is Step.DAY:
             ends = begins
         elif step is Step.WEEK:
-            ends = begins + timedelta(days=6 - begins.weekday())
+            ends = begins + min(timedelta(days=6 - begins.weekday()), days.last - begins)
         else:
             ends = begins.replace(day=monthrange(begins.year, begins.month)[1])
         ends = min(ends, days.last)

@@ -691,6 +691,9 @@ op("GET", "/wallets/{wallet_id}/tree", SEES_BOTH_SIDES)
 op("GET", "/wallets/{wallet_id}/allocations", SEES_BOTH_SIDES)
 op("GET", "/categories/{category_id}/root-allocations", SEES_PROVIDER)
 op("GET", "/wallets/{wallet_id}/usage", SEES_BOTH_SIDES)
+for told in ("usage/series", "usage/breakdown", "health"):
+    op("GET", f"/wallets/{{wallet_id}}/{told}", SEES_BOTH_SIDES)
+    op("GET", f"/wallets/{{wallet_id}}/{told}.csv", SEES_BOTH_SIDES)
 op(
     "POST",
     "/allocations",
