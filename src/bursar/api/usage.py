@@ -188,7 +188,7 @@ def get_series_csv(request: HttpRequest, wallet_id: int, query: Annotated[Series
     )
 
 
-# ------------------------------------------------------------------------------------------------ breakdowns
+# ------------------------------------------------------------------------------------------------ who used how much
 def _breakdown(request: HttpRequest, wallet_id: int, query: BreakdownQuery) -> tuple[Wallet, Breakdown]:
     wallet, days = _wallet(request, wallet_id), _days(request, query)
     found = breakdown_seen(
