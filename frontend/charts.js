@@ -61,7 +61,7 @@ function options(chart) {
             ...common,
             legend: { bottom: 0, textStyle: { color: text } },
             series: [{
-                type: "pie", radius: ["45%", "70%"], label: { color: text, formatter: "{b}\n{d}%" },
+                type: "pie", radius: ["45%", "70%"], label: { color: text, formatter: "{d}%" }, // the legend has the names, which would lie over each other here
                 data: chart.series.map(({ name, value }) => ({ name, value })),
             }],
         };

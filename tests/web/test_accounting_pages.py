@@ -30,6 +30,9 @@ def test_pages__each_of_them__stand_in_three_looks(visit: Callable[..., Any], na
         "move": f"/allocations/{nation.to_chemistry.pk}/move/",
         "project-wallets": f"/projects/{nation.physics.pk}/wallets/",
         "organization-wallets": f"/organizations/{nation.university.pk}/wallets/",
+        "organization-usage": f"/organizations/{nation.university.pk}/usage/?period=90",
+        "project-usage": f"/projects/{nation.physics.pk}/usage/?period=12m&by=person",
+        "wallet-usage": f"/wallets/{nation.wallet(nation.chemistry).pk}/usage/?first=2026-02-02&last=2026-02-01",
         "project": f"/projects/{nation.physics.pk}/",
     }.items():
         owner.look_at(path, name)

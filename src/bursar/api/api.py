@@ -19,6 +19,7 @@ NOUNS: Final = (
     "accounting",
     "ledger",
     "metering",
+    "usage",
     "provisioning",
     "provider",
     "delivery",

@@ -93,3 +93,91 @@ class Backfill(models.Model):
 
     def __str__(self) -> str:
         return f"{self.path} {self.lines_done}"
+
+
+class RollupMark(models.Model):
+    """Up to which report and which posting of a category the rollups go. What was recorded later is read beside them."""
+
+    category = models.OneToOneField(ProductCategory, on_delete=models.PROTECT, primary_key=True, related_name="+")
+    report_recorded_at = models.DateTimeField(help_text="of the last report that is in the rollups")
+    report_id = models.BigIntegerField()
+    posting_recorded_at = models.DateTimeField()
+    posting_id = models.BigIntegerField()
+
+    class Meta:
+        db_table = "rollup_mark"
+
+    def __str__(self) -> str:
+        return f"{self.category_id} {self.report_id} {self.posting_id}"
+
+
+# The days of a month, columns d01 to d31 of the next three tables, are known to `bursar.metering.rollups` alone.
+class UsageMonth(models.Model):
+    """What a wallet's reports of use in a month posted, by day. A cache of the reports."""
+
+    pk = models.CompositePrimaryKey("category_id", "wallet_id", "month")
+    category_id = models.BigIntegerField()
+    wallet_id = models.BigIntegerField()
+    month = models.DateField(help_text="its first day, in UTC")
+    ticks = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_month"
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.month} {self.ticks}"
+
+
+class UsageDetailMonth(models.Model):
+    """The same by resource, person and product."""
+
+    pk = models.CompositePrimaryKey("category_id", "wallet_id", "month", "resource_id", "person_id", "user", "product")
+    category_id = models.BigIntegerField()
+    wallet_id = models.BigIntegerField()
+    month = models.DateField()
+    resource_id = models.BigIntegerField(help_text="0 = none was named")
+    person_id = models.BigIntegerField(help_text="0 = nobody we know")
+    user = models.CharField(max_length=200, db_column="user_name")
+    product = models.CharField(max_length=60, help_text="its name; empty = none was named")
+    ticks = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_detail_month"
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.month} {self.user} {self.ticks}"
+
+
+class DrawnMonth(models.Model):
+    """By how much an allocation's drawn changed in a month, by day. A cache of the postings."""
+
+    pk = models.CompositePrimaryKey("category_id", "allocation_id", "month")
+    category_id = models.BigIntegerField()
+    allocation_id = models.BigIntegerField()
+    month = models.DateField()
+    ticks = models.BigIntegerField()
+
+    class Meta:
+        db_table = "drawn_month"
+
+    def __str__(self) -> str:
+        return f"{self.allocation_id} {self.month} {self.ticks}"
+
+
+class QuotaHistory(models.Model):
+    """A posting that changed an allocation's quota or window, found without reading those of its usage."""
+
+    pk = models.CompositePrimaryKey("category_id", "allocation_id", "posting_id")
+    category_id = models.BigIntegerField()
+    allocation_id = models.BigIntegerField()
+    posting_id = models.BigIntegerField()
+    quota_ticks = models.BigIntegerField(help_text="by how much it changed")
+    start = models.DateTimeField(null=True)
+    end = models.DateTimeField(null=True)
+    effective_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "quota_history"
+
+    def __str__(self) -> str:
+        return f"{self.allocation_id} {self.quota_ticks}"

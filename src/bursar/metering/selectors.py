@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection
 
+from bursar.metering import rollups
+from bursar.metering.history import MONTHS_MAX, Days, period_parameters, period_sums
 from bursar.metering.models import UsageReport
+from bursar.metering.rollups import DAYS, REPORT_COLUMNS, REPORTS_AFTER, ask, sums_by_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,76 @@ _CHOSEN = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Whose usage in `[since, until)`: of a wallet or several, or of a resource. None does not restrict."""
+
+    category_id: int
+    since: datetime
+    until: datetime
+    wallet_id: int | None = None
+    resource_id: int | None = None
+    wallet_ids: Sequence[int] | None = None
+
+    @property
+    def days(self) -> Days | None:
+        """The days that lie in the period wholly, where the rollups can tell of it."""
+        since, until = self.since.astimezone(UTC), self.until.astimezone(UTC)
+        if not 2 < since.year <= until.year < 9998 or until.year - since.year > MONTHS_MAX // 12 - 1:
+            return None
+        first = since.date() if since.time() == time.min else since.date() + timedelta(days=1)
+        last = until.date() - timedelta(days=1)
+        return Days(first, last) if first <= last else None
+
+    @property
+    def chosen(self) -> str:
+        """The condition on rows of a table of months or of what came after the mark."""
+        found = []
+        if self.wallet_id is not None:
+            found.append("wallet_id = %(wallet)s")
+        if self.wallet_ids is not None:
+            found.append("wallet_id = ANY(%(wallets)s)")
+        if self.resource_id is not None:
+            found.append("resource_id = %(resource)s")
+        return " AND ".join(found) or "true"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "wallets": None if self.wallet_ids is None else list(self.wallet_ids),
+            "category": self.category_id,
+            "wallet": self.wallet_id,
+            "resource": self.resource_id,
+            "since": self.since,
+            "until": self.until,
+        }
+
+    @property
+    def outside(self) -> str:
+        """The reports of the hours before the first and after the last whole day."""
+        return f"{_CHOSEN} AND (used_at < %(whole_since)s OR used_at >= %(whole_until)s)"
+
+    def sums(self, days: Days, keys: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
+        """Rows of keys and ticks, of which none come to nothing. `columns`: the keys of a report."""
+        table = "usage_month" if keys == ("category_id",) and self.resource_id is None else "usage_detail_month"
+        key = ", ".join(keys)
+        statement = f"""
+            SELECT {key}, sum(ticks)::bigint FROM (
+                {period_sums(days, table, keys, self.chosen)}
+                UNION ALL
+                SELECT {key}, ticks FROM (SELECT r.category_id, {REPORT_COLUMNS} {REPORTS_AFTER}) r
+                WHERE {self.chosen} AND day BETWEEN %(first)s AND %(last)s
+                UNION ALL
+                SELECT {columns}, posted_ticks FROM usage_report {self.outside}
+            ) s GROUP BY {key} HAVING sum(ticks) <> 0
+        """  # noqa: S608  constants
+        bounds = {
+            "whole_since": datetime.combine(days.first, time.min, UTC),
+            "whole_until": datetime.combine(days.last + timedelta(days=1), time.min, UTC),
+        }
+        return list(ask(statement, self.category_id, {**self.parameters, **period_parameters(days), **bounds}))
+
+
 def usage_by_day(
     *,
     category_id: int,
@@ -59,12 +132,46 @@ def usage_by_day(
     """Ticks by day of use in `[since, until)`, days without any left out, oldest first.
 
     wallet_ids   several wallets together, such as all of a tree
+    time_zone    whose days; those of UTC are kept ready, others are counted from the reports
     """
+    asked = _Asked(category_id, since, until, wallet_id, resource_id, wallet_ids)
+    days = asked.days
+    if time_zone != "UTC" or days is None:
+        return _reports_by_day(asked, time_zone)
+    table = "usage_month" if resource_id is None else "usage_detail_month"
     statement = f"""
+        SELECT month, {", ".join(f"sum({day})" for day in DAYS)} FROM {table}
+        WHERE category_id = %(category)s AND {asked.chosen} AND month BETWEEN %(first_month)s AND %(last)s GROUP BY month
+        UNION ALL
+        SELECT month, {sums_by_day()} FROM (
+            SELECT date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks
+            FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r
+            WHERE {asked.chosen} AND day BETWEEN %(first)s AND %(last)s
+        ) f GROUP BY month
+    """  # noqa: S608  constants
+    parameters = {**asked.parameters, **period_parameters(days), "first_month": days.first.replace(day=1)}
+    found: dict[date, int] = {}
+    for month, *sums in ask(statement, category_id, parameters):
+        for number, ticks in enumerate(sums, start=1):
+            if ticks and days.first <= (day := month.replace(day=number)) <= days.last:
+                found[day] = found.get(day, 0) + int(ticks)
+    whole_since = datetime.combine(days.first, time.min, UTC)
+    whole_until = datetime.combine(days.last + timedelta(days=1), time.min, UTC)
+    for begin, end in ((since, whole_since), (whole_until, until)):
+        if begin < end:
+            for one in _reports_by_day(_Asked(category_id, begin, end, wallet_id, resource_id, wallet_ids), "UTC"):
+                found[one.day] = one.ticks
+    return [DayUsage(day, found[day]) for day in sorted(found) if found[day]]
+
+
+def _reports_by_day(asked: _Asked, time_zone: str) -> list[DayUsage]:
+    rows = _fetch(
+        f"""
         SELECT (used_at AT TIME ZONE %(zone)s)::date AS day, sum(posted_ticks)::bigint FROM usage_report {_CHOSEN}
         GROUP BY day HAVING sum(posted_ticks) <> 0 ORDER BY day
-    """  # noqa: S608  _CHOSEN is a constant
-    rows = _fetch(statement, category_id, wallet_id, resource_id, since, until, time_zone, wallet_ids)
+        """,  # noqa: S608  _CHOSEN is a constant
+        {**asked.parameters, "zone": time_zone},
+    )
     return [DayUsage(*row) for row in rows]
 
 
@@ -77,12 +184,20 @@ def usage_by_person(
     resource_id: int | None = None,
 ) -> list[PersonUsage]:
     """Ticks by person in `[since, until)`, the most first."""
-    statement = f"""
-        SELECT person_id, user_name, sum(posted_ticks)::bigint AS ticks FROM usage_report {_CHOSEN}
-        GROUP BY person_id, user_name HAVING sum(posted_ticks) <> 0 ORDER BY ticks DESC, user_name
-    """  # noqa: S608  _CHOSEN is a constant
-    rows = _fetch(statement, category_id, wallet_id, resource_id, since, until, "UTC")
-    return [PersonUsage(*row) for row in rows]
+    asked = _Asked(category_id, since, until, wallet_id, resource_id)
+    days = asked.days
+    if days is None:
+        rows = _fetch(
+            f"""
+            SELECT coalesce(person_id, 0), user_name, sum(posted_ticks)::bigint FROM usage_report {_CHOSEN}
+            GROUP BY coalesce(person_id, 0), user_name HAVING sum(posted_ticks) <> 0
+            """,  # noqa: S608  _CHOSEN is a constant
+            asked.parameters,
+        )
+    else:
+        rows = asked.sums(days, ("person_id", "user_name"), "coalesce(person_id, 0), user_name")
+    found = [PersonUsage(person_id or None, user, ticks) for person_id, user, ticks in rows]
+    return sorted(found, key=lambda one: (-one.ticks, one.user, one.person_id or 0))
 
 
 def usage_ticks(
@@ -94,8 +209,12 @@ def usage_ticks(
     resource_id: int | None = None,
 ) -> int:
     """What was used in `[since, until)`, corrections included."""
-    statement = f"SELECT coalesce(sum(posted_ticks), 0)::bigint FROM usage_report {_CHOSEN}"  # noqa: S608  a constant
-    return int(_fetch(statement, category_id, wallet_id, resource_id, since, until, "UTC")[0][0])
+    asked = _Asked(category_id, since, until, wallet_id, resource_id)
+    days = asked.days
+    if days is None:
+        statement = f"SELECT coalesce(sum(posted_ticks), 0)::bigint FROM usage_report {_CHOSEN}"  # noqa: S608  a constant
+        return int(_fetch(statement, asked.parameters)[0][0])
+    return sum(int(ticks) for _category, ticks in asked.sums(days, ("category_id",), "category_id"))
 
 
 def reports_of_resource(*, category_id: int, resource_id: int, limit: int = 100) -> list[UsageReport]:
@@ -105,7 +224,7 @@ def reports_of_resource(*, category_id: int, resource_id: int, limit: int = 100)
 
 
 def verify(*, category_id: int) -> list[Discrepancy]:
-    """Compare wallets and scopes with the reports that they are the sum of; empty when all is well."""
+    """Compare wallets, scopes and rollups with the reports that they are the sum of; empty when all is well."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -130,28 +249,11 @@ def verify(*, category_id: int) -> list[Discrepancy]:
             """,
             {"category": category_id},
         )
-        return [Discrepancy(*row) for row in cursor.fetchall()]
+        found = [Discrepancy(*row) for row in cursor.fetchall()]
+    return found + [Discrepancy(*row) for row in rollups.differences(category_id=category_id)]
 
 
-def _fetch(
-    statement: str,
-    category_id: int,
-    wallet_id: int | None,
-    resource_id: int | None,
-    since: datetime,
-    until: datetime,
-    time_zone: str,
-    wallet_ids: Sequence[int] | None = None,
-) -> list[tuple[Any, ...]]:
-    parameters: dict[str, int | str | datetime | list[int] | None] = {
-        "wallets": None if wallet_ids is None else list(wallet_ids),
-        "category": category_id,
-        "wallet": wallet_id,
-        "resource": resource_id,
-        "since": since,
-        "until": until,
-        "zone": time_zone,
-    }
+def _fetch(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from typing import Final
 
 from django.db import connection
 from procrastinate.contrib.django import app
@@ -9,6 +10,7 @@ from procrastinate.contrib.django import app
 from bursar.accounting.checkpoints import keep
 from bursar.accounting.services import apply_due, categories_with_ledger
 from bursar.kernel import clock
+from bursar.metering import rollups
 from bursar.metering.verification import verify_everything
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,34 @@ def apply_due_everywhere(timestamp: int) -> int:
     if failures:
         raise failures[0]
     return applied
+
+
+# So many times fifty thousand reports of a category to one run: after a backfill the others must not wait for hours.
+BATCHES_MAX: Final = 20
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="bursar.metering.tasks.roll_up_everywhere", queueing_lock="metering.roll_up_everywhere")
+def roll_up_everywhere(timestamp: int) -> int:
+    """Gather what was recorded since the last run, category by category; how many reports and postings that were.
+
+    Late, killed or twice at once makes no difference: readers add what is not gathered yet.
+    """
+    gathered = 0
+    failures: list[Exception] = []
+    for category_id in categories_with_ledger():
+        try:
+            for _batch in range(BATCHES_MAX):
+                found = rollups.roll_up(category_id=category_id)
+                gathered += found
+                if not found:
+                    break
+        except Exception as failure:  # one broken category must not hold up the others; the job still fails
+            log.exception("the usage of category %s could not be gathered", category_id)
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+    return gathered
 
 
 @app.periodic(cron="23 3 * * *")

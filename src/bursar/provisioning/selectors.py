@@ -13,6 +13,7 @@ from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductC
 from bursar.catalogue.selectors import offering_of_provider, offerings_open_to, offerings_visible_to
 from bursar.engine.estimate import Estimate
 from bursar.kernel.errors import DomainError
+from bursar.metering.history import Breakdown, By
 from bursar.metering.models import UsageReport
 from bursar.provisioning import gate, pricing, quota
 from bursar.provisioning.errors import (
@@ -590,6 +591,17 @@ def usage_by_person(
             continue
         rows.append(PersonUsage(person, user, categories[category_id], int(ticks)))
     return sorted(rows, key=lambda row: (row.category.pk, -row.ticks, row.username))
+
+
+def names_of_parts(breakdown: Breakdown) -> list[str]:
+    """The names of a breakdown's parts, in order: of people and resources as we know them, else as they were reported."""
+    keys = [part.key for part in breakdown.parts if part.key is not None]
+    known: dict[int, str] = {}
+    if breakdown.by is By.PERSON:
+        known = {key: str(person) for key, person in Person.objects.in_bulk(keys).items()}
+    elif breakdown.by is By.RESOURCE:
+        known = dict(Resource.objects.filter(pk__in=keys).values_list("pk", "name"))
+    return [known.get(part.key or 0, part.name) for part in breakdown.parts]
 
 
 def resource_history(resource: Resource) -> list[ResourceFact]:

@@ -417,6 +417,9 @@ page("project_wallets", SEES_PROJECT, pk="project")
 page("organization_wallets", SEES_ORGANIZATION, pk="university")
 page("wallet", SEES_BOTH_SIDES, pk="wallet")
 page("wallet_past", SEES_BOTH_SIDES, pk="wallet")
+page("wallet_usage", SEES_BOTH_SIDES, pk="wallet")
+page("project_usage", SEES_PROJECT, pk="project")
+page("organization_usage", SEES_ORGANIZATION, pk="university")
 page("allocation_create", *[may(P.ALLOCATE, "project")] * 2, pk="wallet")
 page("wallet_write_off", *[may(P.WRITE_OFF, "centre")] * 2, pk="wallet")
 page("category_allocations", SEES_PROVIDER, pk="cpu")
@@ -696,6 +699,9 @@ op("GET", "/wallets/{wallet_id}/allocations", SEES_BOTH_SIDES)
 op("GET", "/categories/{category_id}/root-allocations", SEES_PROVIDER)
 op("GET", "/wallets/{wallet_id}/usage", SEES_BOTH_SIDES)
 op("GET", "/wallets/{wallet_id}/forecast", SEES_BOTH_SIDES)
+for told in ("usage/series", "usage/breakdown", "health"):
+    op("GET", f"/wallets/{{wallet_id}}/{told}", SEES_BOTH_SIDES)
+    op("GET", f"/wallets/{{wallet_id}}/{told}.csv", SEES_BOTH_SIDES)
 op(
     "POST",
     "/allocations",

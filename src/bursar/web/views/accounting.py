@@ -21,6 +21,7 @@ from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
 from bursar.kernel.quantity import Unit
 from bursar.metering import selectors as metering
+from bursar.metering.history import health_of
 from bursar.metering.verification import categories_that_differ
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, organizations_where, require
@@ -237,6 +238,7 @@ class Branch:
     has_children: bool
     via: tuple[AllocationState, ...]
     over_percent: int
+    health: str
     may_change: bool
     seen: bool
 
@@ -255,6 +257,9 @@ def _branches(rows: list[TreeRow], viewer: Person, at: datetime) -> list[Branch]
         visibility.wallets_seen(viewer, at)
         .filter(pk__in=[row.state.wallet.pk for row in rows])
         .values_list("pk", flat=True)
+    )
+    health = health_of(
+        category=rows[0].state.wallet.category, groups={key: row.via for key, row in enumerate(rows, start=1)}, at=at
     )
     may_of: dict[int, bool] = {}
     branches: list[Branch] = []
@@ -278,6 +283,7 @@ def _branches(rows: list[TreeRow], viewer: Person, at: datetime) -> list[Branch]
                 has_children=key < len(rows) and rows[key].depth > row.depth,
                 via=row.via,
                 over_percent=row.given_ticks * 100 // quota if quota else 0,
+                health=health[key] or "",
                 may_change=changing,
                 seen=row.state.wallet.pk in seen,
             )
