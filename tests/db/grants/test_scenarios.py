@@ -131,7 +131,8 @@ def test_award__project_cannot_be_made__nothing_is_awarded(grants: Grants) -> No
     structure.deactivate_person(person=grants.applicant, by=None, at=grants.at)
     assert refused(grants.approve, row=row, giver=grants.north, by=grants.reviewer) == "person_inactive"
     assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
-    assert not Award.objects.exists() and not Project.objects.filter(name="Nobody's").exists()
+    assert not Award.objects.exists()
+    assert not Project.objects.filter(name="Nobody's").exists()
 
 
 def test_reject__one_of_two_givers__whole_falls_and_says_why(grants: Grants) -> None:  # G9
@@ -362,7 +363,8 @@ def test_givers__description__is_seen_by_applicants(grants: Grants) -> None:  # 
     )
     found = {g.workspace.pk: g for g in givers_for(grants.applicant, grants.personal, grants.at)}
     settings = found[grants.north.pk].settings
-    assert settings is not None and settings.description == "updated"
+    assert settings is not None
+    assert settings.description == "updated"
     facts = {"workspace": grants.north, "is_open": True, "at": grants.at}
     assert refused(services.set_giver, by=grants.reviewer, **facts) == "not_allowed"
 
