@@ -19,6 +19,7 @@ NOUNS: Final = (
     "accounting",
     "metering",
     "provisioning",
+    "grants",
     "provider",
     "delivery",
     "events",

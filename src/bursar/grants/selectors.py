@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
@@ -16,12 +16,11 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from bursar.catalogue.models import ProductCategory
 from bursar.grants import capacity
 from bursar.grants.admission import Giver, asker_of, givers_for, is_allowed
-from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiverNotFound
+from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound
 from bursar.grants.lifecycle import CLOSED_STATES, PRESENT_PARTS, ApplicationState, PartState
 from bursar.grants.models import (
     Application,
     Attachment,
-    AutomaticRule,
     AwardedAllocation,
     Comment,
     Decision,
@@ -116,6 +115,33 @@ def giver_seen(pk: int, viewer: Person, at: datetime, permission: Permission = P
         raise GiverNotFound
     require(viewer, permission, row, at)
     return row
+
+
+def giver_known(pk: int) -> Workspace:
+    """A workspace that could be a giver, for handing a part over to; what it admits is asked by the service.
+
+    raises   GiverNotFound
+    """
+    row = Workspace.objects.select_related(*OWNERS).filter(pk=pk, person=None, giver_settings__isnull=False).first()
+    if row is None:
+        raise GiverNotFound
+    return row
+
+
+def gift_seen(pk: int, viewer: Person, at: datetime) -> Gift:
+    """A gift, for those who read for its giver.
+
+    raises   GiftNotFound
+    """
+    row = Gift.objects.select_related(*(f"workspace__{owner}" for owner in OWNERS)).filter(pk=pk).first()
+    if row is None or not may(viewer, Permission.VIEW_GRANTS, row.workspace, at):
+        raise GiftNotFound
+    return row
+
+
+def workspaces_seen(viewer: Person, at: datetime) -> QuerySet[Workspace]:
+    """Those that the viewer sees; whether they may apply there is asked by the service."""
+    return workspaces_where(viewer, Permission.VIEW_PROJECT, at).select_related(*OWNERS)
 
 
 # ------------------------------------------------------------------------------------------------ lists
@@ -445,7 +471,17 @@ class Tried:
     fits: bool
 
 
-def try_rule(rule: AutomaticRule, giver: Workspace, *, limits: Mapping[int, int], last: int = 200) -> list[Tried]:
+class RuleLike(Protocol):
+    """A rule before or after it was kept."""
+
+    @property
+    def recipients(self) -> Sequence[str]: ...
+
+    @property
+    def limits(self) -> Mapping[int, int]: ...
+
+
+def try_rule(rule: RuleLike, giver: Workspace, *, last: int = 200) -> list[Tried]:
     """What a rule would have done with the giver's last applications, by their amounts as they were decided."""
     parts = list(
         Part.objects.filter(giver=giver, state__in=(PartState.APPROVED, PartState.REJECTED))
@@ -465,7 +501,7 @@ def try_rule(rule: AutomaticRule, giver: Workspace, *, limits: Mapping[int, int]
         fits = (
             part.application.recipient in rule.recipients
             and bool(rows)
-            and all(row.ticks <= limits.get(row.category_id, 0) for row in rows)
+            and all(row.ticks <= rule.limits.get(row.category_id, 0) for row in rows)
         )
         tried.append(Tried(part.application, part.state, fits))
     return tried

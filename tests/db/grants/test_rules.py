@@ -472,8 +472,7 @@ def test_try_rule__past_applications__says_which_would_have_gone_through(grants:
     small, large = (grants.apply((grants.north, grants.cpu, hours * HOUR)) for hours in (5, 50))
     for row in (small, large):
         grants.approve(row, grants.north, grants.reviewer)
-    (draft,) = rule(grants, enabled=False)
-    tried = selectors.try_rule(draft, grants.north, limits={grants.cpu.pk: 10 * HOUR})
+    tried = selectors.try_rule(Rule(("personal",), {grants.cpu.pk: 10 * HOUR}), grants.north)
     assert [(one.application.pk, one.state, one.fits) for one in tried] == [
         (large.pk, "approved", False),
         (small.pk, "approved", True),

@@ -4,6 +4,8 @@
 there is none; what is then not theirs to do is refused by the role table.
 """
 
+from django.db.transaction import atomic as together
+
 from bursar.grants.services.applications import (
     Amount,
     Answers,
@@ -47,6 +49,7 @@ __all__ = [
     "set_giver",
     "set_rules",
     "submit_application",
+    "together",
     "wish_of",
     "withdraw_application",
     "withdraw_comment",
