@@ -512,3 +512,17 @@ class AttachmentContent(models.Model):
 
     def __str__(self) -> str:
         return str(self.attachment_id)
+
+
+class NoticeChoice(models.Model):
+    """That a person does not want to be told of one kind of step by mail. Without a row they are."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=24)
+
+    class Meta:
+        db_table = "grant_notice_choice"
+        constraints = [models.UniqueConstraint(fields=["person", "kind"], name="notice_choice_once")]
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.kind}"

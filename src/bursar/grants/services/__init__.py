@@ -24,6 +24,7 @@ from bursar.grants.services.comments import attach_file, comment_application, wi
 from bursar.grants.services.decisions import approve_part, hand_over, reject_part
 from bursar.grants.services.gifts import claim_gift, close_gift, offer_gift
 from bursar.grants.services.givers import Line, Rule, set_form, set_giver, set_rules
+from bursar.grants.services.notices import set_notices
 
 __all__ = [
     "Amount",
@@ -47,6 +48,7 @@ __all__ = [
     "save_draft",
     "set_form",
     "set_giver",
+    "set_notices",
     "set_rules",
     "submit_application",
     "together",
