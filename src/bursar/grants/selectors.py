@@ -28,6 +28,7 @@ from bursar.grants.models import (
     Gift,
     GiftClaim,
     GiverSettings,
+    NoticeChoice,
     Part,
     Recipient,
     RequestedAmount,
@@ -622,3 +623,8 @@ def harmless(cell: Any) -> str:
     """A cell that no spreadsheet takes for a formula."""
     text = "" if cell is None else str(cell)
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def unwanted_notices(person: Person) -> frozenset[str]:
+    """The kinds of steps of which the person does not want to be told by mail."""
+    return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", flat=True))

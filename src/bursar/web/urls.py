@@ -18,6 +18,7 @@ NOUNS: Final = (
     "orders",
     "resources",
     "accounting",
+    "grants",
     "operator",
 )
 

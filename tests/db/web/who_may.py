@@ -934,3 +934,27 @@ op(
     Rule(lambda rights: rights.is_known and rights.allows(P.APPLY_FOR_GRANTS)),
     see=LOGIN,
 )
+
+for name in ("applications", "grant_queue", "grant_export", "grant_givers"):
+    page(name, LOGIN)
+for name in ("application_new", "grant_notices"):
+    page(name, LOGIN, LOGIN)
+page("project_applications", APPLIES, pk="project")
+page("application", SEES_APPLICATION, pk="application")
+page("application_edit", APPLIES, APPLIES, pk="application")
+for name in ("application_submit", "application_withdraw", "application_agree", "application_attach"):
+    page(name, None, APPLIES, pk="application", body=lambda w: {"revision": "1"})
+page("application_comment", None, APPLIES | JUDGES, pk="application", body=lambda w: {"text": "Please."})
+for name in ("part_approve", "part_reject", "part_revoke"):
+    page(name, None, JUDGES, pk="application", giver="giver", body=lambda w: {"revision": "1", "reason": "So."})
+for name in ("part_change", "part_hand_over"):
+    page(name, JUDGES, JUDGES, pk="application", giver="giver")
+page("grant_comment_withdraw", None, JUDGES, pk="grant_comment")
+page("grant_file", SEES_APPLICATION, pk="grant_file")
+page("grant_settings", READS_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_form", MANAGES_GRANTS, MANAGES_GRANTS, pk="giver", recipient="kind")
+for name in ("grant_rule_add", "grant_gift_offer"):
+    page(name, MANAGES_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place": "0", "step": "on"})
+page("grant_gift_close", None, MANAGES_GRANTS, pk="gift")
+page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")

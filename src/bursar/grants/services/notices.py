@@ -8,8 +8,8 @@ from django.db import transaction
 from bursar.events.services import Happening, record
 from bursar.grants.models import NoticeChoice
 from bursar.grants.notices import KINDS
-from bursar.structure.models import Person
 from bursar.structure.errors import NotWithToken
+from bursar.structure.models import Person
 from bursar.structure.roles import TokenScope
 
 
