@@ -521,7 +521,11 @@ def _judged(request: HttpRequest, application_id: int, giver_id: int) -> Workspa
 
 # ------------------------------------------------------------------------------------------------ applying
 @router.get("/grants/givers", response=list[GiverOut], tags=["Grants"], summary="Whom you may ask, and what they have")
-def list_givers(request: HttpRequest, recipient: Recipient, workspace_id: Annotated[int | None, Query()] = None) -> Any:
+def list_givers(
+    request: HttpRequest,
+    recipient: Recipient = Recipient.NEW_PROJECT,
+    workspace_id: Annotated[int | None, Query()] = None,
+) -> Any:
     """For a new project leave `workspace_id` out; for your personal workspace as well."""
     person, at = person_of(request), at_of(request)
     workspace = _recipient(request, recipient, workspace_id)
