@@ -21,6 +21,7 @@ NOUNS: Final = (
     "metering",
     "usage",
     "provisioning",
+    "grants",
     "provider",
     "delivery",
     "events",

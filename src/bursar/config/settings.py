@@ -61,7 +61,7 @@ INSTALLED_APPS = [
     "bursar.catalogue",
     *(
         f"bursar.{name}"
-        for name in ("accounting", "metering", "provisioning", "delivery", "web", "api")
+        for name in ("accounting", "metering", "provisioning", "grants", "delivery", "web", "api")
         if (PACKAGE / name / "apps.py").exists()
     ),
 ]

@@ -35,6 +35,7 @@ class Role(StrEnum):
     BILLING_VIEWER = "billing_viewer"
     PROVIDER_MANAGER = "provider_manager"
     OFFERING_MANAGER = "offering_manager"
+    GRANT_REVIEWER = "grant_reviewer"
     PRINCIPAL_INVESTIGATOR = "principal_investigator"
     PROJECT_MANAGER = "project_manager"
     PROJECT_MEMBER = "project_member"
@@ -52,6 +53,7 @@ ROLE_TITLES: Final = {
     Role.BILLING_VIEWER: _("Billing viewer"),
     Role.PROVIDER_MANAGER: _("Provider manager"),
     Role.OFFERING_MANAGER: _("Offering manager"),
+    Role.GRANT_REVIEWER: _("Grant reviewer"),
     Role.PRINCIPAL_INVESTIGATOR: _("Principal investigator"),
     Role.PROJECT_MANAGER: _("Project manager"),
     Role.PROJECT_MEMBER: _("Project member"),
@@ -65,6 +67,7 @@ ORGANIZATION_ROLES: Final = frozenset(
         Role.BILLING_VIEWER,
         Role.PROVIDER_MANAGER,
         Role.OFFERING_MANAGER,
+        Role.GRANT_REVIEWER,
     }
 )
 PROJECT_ROLES: Final = frozenset({Role.PRINCIPAL_INVESTIGATOR, Role.PROJECT_MANAGER, Role.PROJECT_MEMBER})
@@ -89,6 +92,11 @@ class Permission(StrEnum):
     PLACE_ORDER = "place_order"  # to create, change or terminate a resource
     APPROVE_ORDER = "approve_order"  # for the consumer's side
     VIEW_USAGE = "view_usage"  # by person, not only the sums
+    APPLY_FOR_GRANTS = "apply_for_grants"  # ask for quota on behalf of it
+    # an organization or a project as a giver of grants
+    VIEW_GRANTS = "view_grants"  # read what is asked of it
+    JUDGE_GRANTS = "judge_grants"  # change amounts, approve, reject, hand over
+    MANAGE_GRANTS = "manage_grants"  # who may ask, forms, rules, gifts
     # an organization as a provider
     VIEW_PROVIDER = "view_provider"
     EDIT_PROVIDER = "edit_provider"
@@ -112,6 +120,10 @@ _PROJECT_MANAGER: Final = _PROJECT_MEMBER | {
     _P.APPROVE_ORDER,
     _P.VIEW_USAGE,
     _P.ALLOCATE,
+    _P.APPLY_FOR_GRANTS,
+    _P.VIEW_GRANTS,
+    _P.JUDGE_GRANTS,
+    _P.MANAGE_GRANTS,
 }
 _OFFERING_MANAGER: Final = frozenset(
     {
@@ -129,6 +141,9 @@ _PROVIDER_MANAGER: Final = _OFFERING_MANAGER | {
     _P.ALLOCATE_ROOT,
     _P.REPORT_USAGE,
     _P.WRITE_OFF,
+    _P.VIEW_GRANTS,
+    _P.JUDGE_GRANTS,
+    _P.MANAGE_GRANTS,
 }
 _ORGANIZATION_MANAGER: Final = _PROJECT_MANAGER | {
     _P.VIEW_ORGANIZATION,
@@ -146,6 +161,7 @@ ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
             _P.VIEW_BILLING,
             _P.VIEW_PROJECT,
             _P.VIEW_USAGE,
+            _P.VIEW_GRANTS,
             _P.VIEW_PROVIDER,
         }
     ),
@@ -154,13 +170,16 @@ ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.BILLING_VIEWER: frozenset({_P.VIEW_ORGANIZATION, _P.VIEW_BILLING, _P.VIEW_PROJECT}),
     Role.PROVIDER_MANAGER: _PROVIDER_MANAGER,
     Role.OFFERING_MANAGER: _OFFERING_MANAGER,
+    Role.GRANT_REVIEWER: frozenset({_P.VIEW_ORGANIZATION, _P.VIEW_GRANTS, _P.JUDGE_GRANTS}),
     Role.PRINCIPAL_INVESTIGATOR: _PROJECT_MANAGER,
     Role.PROJECT_MANAGER: _PROJECT_MANAGER,
     Role.PROJECT_MEMBER: _PROJECT_MEMBER,
 }
 
 # What the owner of a personal workspace may do there.
-PERSONAL_PERMISSIONS: Final = frozenset({_P.VIEW_PROJECT, _P.PLACE_ORDER, _P.APPROVE_ORDER, _P.VIEW_USAGE})
+PERSONAL_PERMISSIONS: Final = frozenset(
+    {_P.VIEW_PROJECT, _P.PLACE_ORDER, _P.APPROVE_ORDER, _P.VIEW_USAGE, _P.APPLY_FOR_GRANTS}
+)
 
 
 def roles_with(permission: Permission) -> frozenset[Role]:
@@ -195,10 +214,11 @@ GIVES: Final[Mapping[Role, frozenset[Role]]] = {
     Role.PLATFORM_OPERATOR: frozenset(Role),
     Role.PLATFORM_SUPPORT: frozenset(),
     Role.ORGANIZATION_OWNER: ORGANIZATION_ROLES | PROJECT_ROLES,
-    Role.ORGANIZATION_MANAGER: PROJECT_ROLES | {Role.ORGANIZATION_MANAGER},
+    Role.ORGANIZATION_MANAGER: PROJECT_ROLES | {Role.ORGANIZATION_MANAGER, Role.GRANT_REVIEWER},
     Role.BILLING_VIEWER: frozenset(),
     Role.PROVIDER_MANAGER: frozenset(),
     Role.OFFERING_MANAGER: frozenset(),
+    Role.GRANT_REVIEWER: frozenset(),
     Role.PRINCIPAL_INVESTIGATOR: PROJECT_ROLES,
     Role.PROJECT_MANAGER: _PROJECT_GIVES,
     Role.PROJECT_MEMBER: frozenset(),
@@ -213,6 +233,7 @@ class TokenScope(StrEnum):
     STRUCTURE = "structure"
     ORDERS = "orders"
     ALLOCATIONS = "allocations"
+    GRANTS = "grants"
     PROVIDER = "provider"
     USAGE = "usage"
 
@@ -227,6 +248,7 @@ SCOPE_TITLES: Final = {
     TokenScope.STRUCTURE: _("Create and edit organizations and projects, manage members"),
     TokenScope.ORDERS: _("Place and approve orders"),
     TokenScope.ALLOCATIONS: _("Hand out quota"),
+    TokenScope.GRANTS: _("Apply for grants and judge applications"),
     TokenScope.PROVIDER: _("Manage offerings, backends, orders and accounts of a provider"),
     TokenScope.USAGE: _("Report usage of a provider"),
 }
@@ -238,6 +260,7 @@ _READS: Final = frozenset(
         _P.VIEW_BILLING,
         _P.VIEW_PROJECT,
         _P.VIEW_USAGE,
+        _P.VIEW_GRANTS,
         _P.VIEW_PROVIDER,
     }
 )
@@ -257,6 +280,7 @@ SCOPE_TABLE: Final[Mapping[TokenScope, frozenset[Permission]]] = {
     },
     TokenScope.ORDERS: _READS | {_P.PLACE_ORDER, _P.APPROVE_ORDER},
     TokenScope.ALLOCATIONS: _READS | {_P.ALLOCATE, _P.ALLOCATE_ROOT},
+    TokenScope.GRANTS: _READS | {_P.APPLY_FOR_GRANTS, _P.JUDGE_GRANTS, _P.MANAGE_GRANTS},
     TokenScope.PROVIDER: _READS
     | {
         _P.EDIT_PROVIDER,

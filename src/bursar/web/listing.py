@@ -66,14 +66,14 @@ class Listing:
 
     rows      a queryset with a stable order (or a sequence: then it pages, and filters by functions only)
     columns   key -> Column, in order
-    search    lookups joined by "or", such as "name__icontains"
+    search    lookups joined by "or", such as "name__icontains", or a function (rows, words) -> rows
     prefix    put before each parameter when a page has several lists
     """
 
     request: HttpRequest
     source: QuerySet[Any] | Sequence[Any]
     columns: Mapping[str, Column]
-    search: Sequence[str] = ()
+    search: Sequence[str] | Callable[[Any, str], Any] = ()
     filters: Sequence[Filter] = ()
     sort: str = ""
     per_page: int = 25
@@ -122,7 +122,9 @@ class Listing:
             if box.value:
                 rows = each.apply(rows, box.value) if callable(each.apply) else rows.filter(**{each.apply: box.value})
         if isinstance(rows, QuerySet):
-            if self.words and self.search:
+            if self.words and callable(self.search):
+                rows = self.search(rows, self.words)
+            elif self.words and self.search:
                 rows = rows.filter(reduce(or_, (Q(**{lookup: self.words}) for lookup in self.search)))
             rows = self._sorted(rows)
         paginator = Paginator(rows, self.per_page)

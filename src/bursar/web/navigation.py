@@ -41,6 +41,7 @@ MENU: Final = (
             Entry(_("Projects"), "projects", icon="folders"),
             Entry(_("Resources"), "resources", icon="server"),
             Entry(_("Orders"), "orders", icon="receipt"),
+            Entry(_("Applications"), "applications", icon="file-text"),
         ),
     ),
     Group("", (Entry(_("Marketplace"), "marketplace", icon="building-store"),)),
@@ -48,6 +49,8 @@ MENU: Final = (
         _("Quota"),
         (
             Entry(_("Allocations"), "allocations", icon="hierarchy-2"),
+            Entry(_("Applications to judge"), "grant_queue", icon="inbox", needs=(Permission.VIEW_GRANTS,)),
+            Entry(_("Giving grants"), "grant_givers", icon="adjustments", needs=(Permission.MANAGE_GRANTS,)),
             Entry(_("Organizations"), "organizations", icon="building", needs=(Permission.VIEW_ORGANIZATION,)),
         ),
     ),

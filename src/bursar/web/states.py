@@ -36,6 +36,12 @@ LOOKS: Final[Mapping[str, Look]] = {
     "draft": Look("secondary", _("Draft"), icon="pencil"),
     "active": Look("green", _("Active"), icon="circle-check"),
     "archived": Look("secondary", _("Archived"), icon="archive"),
+    # applications and their parts
+    "submitted": Look("yellow", _("Submitted"), icon="hourglass"),
+    "pending": Look("yellow", _("Awaited"), icon="hourglass"),
+    "approved": Look("green", _("Approved"), icon="check"),
+    "withdrawn": Look("secondary", _("Withdrawn"), icon="ban"),
+    "left": Look("secondary", _("No longer asked"), icon="ban"),
     # allocations and wallets
     "planned": Look("azure", _("Not yet started"), icon="clock"),
     "scheduled": Look("azure", _("Not yet started"), icon="clock"),

@@ -19,6 +19,7 @@ NOUNS: Final = (
     "resources",
     "accounting",
     "usage",
+    "grants",
     "operator",
 )
 

@@ -17,6 +17,8 @@ from django.test import Client
 from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
 from bursar.catalogue import registry
+from bursar.grants import services as grants
+from bursar.grants.models import Recipient
 from bursar.kernel.clock import stated_time
 from bursar.metering.services import post_reports
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome
@@ -59,6 +61,7 @@ PLACES: Mapping[Role, tuple[str, ...]] = {
     Role.BILLING_VIEWER: ("university",),
     Role.PROVIDER_MANAGER: ("centre",),
     Role.OFFERING_MANAGER: ("centre",),
+    Role.GRANT_REVIEWER: ("university",),
     Role.PRINCIPAL_INVESTIGATOR: ("project", "sub"),
     Role.PROJECT_MANAGER: ("project",),
     Role.PROJECT_MEMBER: ("project",),
@@ -68,6 +71,7 @@ MORE_PLACES: Mapping[Role, tuple[str, ...]] = {
     Role.BILLING_VIEWER: ("centre",),
     Role.PROVIDER_MANAGER: ("university",),
     Role.OFFERING_MANAGER: ("university",),
+    Role.GRANT_REVIEWER: ("centre",),
     Role.PROJECT_MANAGER: ("sub",),
     Role.PROJECT_MEMBER: ("sub",),
 }
@@ -226,6 +230,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.personal_resource = running(order(personal, w.open_offering, owner, "runs too"))
     provisioning.set_local_account(backend=w.backend, person=w.bystander, username="by", by=None, at=AT)
 
+    _grants(w, end)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
     w.people = people
     for key, person in people.items():
@@ -233,6 +238,30 @@ def build(patch: pytest.MonkeyPatch) -> World:
         client.force_login(person)
         w.sessions[key] = client.cookies["sessionid"].value
     return w
+
+
+def _grants(w: World, end: datetime) -> None:
+    """An application of the project to its university, and everything that hangs on it."""
+    w.giver, w.other_giver = make_workspace(w.university), make_workspace(w.centre)
+    anyone = [grants.Line("allow", "anyone")]
+    for giver in (w.giver, w.other_giver):
+        grants.set_giver(workspace=giver, is_open=True, lines=anyone, by=None, at=AT)
+    w.kind = Recipient.PERSONAL.value
+    grants.set_form(workspace=w.giver, recipient=Recipient.PERSONAL, fields=[], by=None, at=AT)
+    lead = make_person(full_name="Lead")
+    make_membership(person=lead, role=Role.PROJECT_MANAGER, scope=w.project)
+    w.amounts = [{"giver_id": w.giver.pk, "category_id": w.cpu.pk, "ticks": 60}]
+    wish = grants.Wish(end=end, amounts=(grants.Amount(w.giver.pk, w.cpu.pk, 60),))
+    facts = {"by": lead, "at": AT}
+    w.application = grants.draft_application(
+        recipient=Recipient.PROJECT, workspace=make_workspace(w.project), wish=wish, **facts
+    )
+    grants.submit_application(application_id=w.application.pk, **facts)
+    w.grant_comment = grants.comment_application(application_id=w.application.pk, text="Please.", **facts)
+    w.grant_file = grants.attach_file(application_id=w.application.pk, name="a.txt", data=b"a", **facts)
+    w.gift = grants.offer_gift(
+        workspace=w.giver, title="Gift", amounts={w.cpu.pk: 60}, start=AT, end=end, claims_max=9, lines=anyone, by=None, at=AT
+    )  # fmt: skip
 
 
 @contextmanager

@@ -124,6 +124,12 @@ BELONGS = Rule(lambda rights: any(where in {"university", "project", "sub"} for 
 SEES_OFFERING = BELONGS | SEES_PROVIDER | READ_ALL
 PLUGINS = READ_ALL | may(P.MANAGE_BACKENDS, "centre") | may(P.MANAGE_BACKENDS, "elsewhere")
 
+APPLIES = may(P.APPLY_FOR_GRANTS, "project")
+READS_GRANTS, JUDGES, MANAGES_GRANTS = (
+    may(permission, "university") for permission in (P.VIEW_GRANTS, P.JUDGE_GRANTS, P.MANAGE_GRANTS)
+)
+SEES_APPLICATION = APPLIES | READS_GRANTS
+
 # object of the world -> who may know that it is there: others get 404, these 403
 KNOWN_TO: Final[Mapping[str, Rule]] = {
     "university": SEES_ORGANIZATION,
@@ -152,6 +158,11 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "order": SEES_BOTH_SIDES,
     "order_at_provider": SEES_BOTH_SIDES,
     "resource": SEES_BOTH_SIDES,
+    "application": SEES_APPLICATION,
+    "grant_comment": SEES_APPLICATION,
+    "grant_file": SEES_APPLICATION,
+    "giver": READS_GRANTS,
+    "gift": READS_GRANTS,
 }
 
 # The same address asked for another object of the same kind: which stand in for which objects, and where they lie.
@@ -458,6 +469,12 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "order_id": "order",
     "resource_id": "resource",
     "action": "restart",
+    "application_id": "application",
+    "comment_id": "grant_comment",
+    "file_id": "grant_file",
+    "giver_id": "giver",
+    "gift_id": "gift",
+    "recipient": "kind",
 }
 
 
@@ -862,3 +879,107 @@ op("PUT", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS, lambda w: {"u
 op("DELETE", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS)
 op("GET", "/provider/offerings/{offering_id}/approval", SEES_PROVIDER)
 op("PUT", "/provider/offerings/{offering_id}/approval", OFFERS, lambda w: {"choice": "all"})
+
+
+# grants
+op("GET", "/grants/givers", LOGIN)
+op("GET", "/grants/applications", LOGIN)
+op("GET", "/grants/queue", LOGIN)
+op("GET", "/grants/queue/export", LOGIN)
+op("GET", "/grants/gifts", LOGIN)
+op(
+    "POST",
+    "/grants/applications",
+    APPLIES,
+    lambda w: {"recipient": "project", "workspace_id": w.application.workspace_id, "amounts": w.amounts},
+    see=SEES_PROJECT,
+)
+op("GET", "/grants/applications/{application_id}", SEES_APPLICATION)
+op("PUT", "/grants/applications/{application_id}/draft", APPLIES, lambda w: {"amounts": w.amounts})
+op("POST", "/grants/applications/{application_id}/submit", APPLIES)
+op(
+    "POST",
+    "/grants/applications/{application_id}/revise",
+    APPLIES,
+    lambda w: {"revision": 1, "amounts": w.amounts, "end": "2026-12-31T00:00:00Z", "comment": "Shorter."},
+)
+op("POST", "/grants/applications/{application_id}/agree", APPLIES, lambda w: {"revision": 1})
+op("POST", "/grants/applications/{application_id}/withdraw", APPLIES, none)
+for step, sent in (
+    ("approve", {"revision": 1}),
+    ("reject", {"revision": 1, "reason": "No."}),
+    ("revoke", {"reason": "Ended."}),
+):
+    path = f"/grants/applications/{{application_id}}/parts/{{giver_id}}/{step}"
+    op("POST", path, JUDGES, lambda w, sent=sent: sent)  # type: ignore[misc]
+op(
+    "POST",
+    "/grants/applications/{application_id}/parts/{giver_id}/change",
+    JUDGES,
+    lambda w: {"revision": 1, "amounts": {str(w.cpu.pk): 30}, "comment": "Less."},
+)
+op(
+    "POST",
+    "/grants/applications/{application_id}/parts/{giver_id}/hand-over",
+    JUDGES,
+    lambda w: {"revision": 1, "to_giver_id": w.other_giver.pk, "message": "Yours."},
+)
+op("POST", "/grants/applications/{application_id}/comments", APPLIES | JUDGES, lambda w: {"text": "Please."})
+op("POST", "/grants/comments/{comment_id}/withdraw", JUDGES)
+op("POST", "/grants/applications/{application_id}/files", APPLIES, lambda w: {"name": "b.txt", "content": "YQ=="})
+op("GET", "/grants/files/{file_id}", SEES_APPLICATION)
+op("GET", "/grants/givers/{giver_id}/settings", READS_GRANTS)
+op("PUT", "/grants/givers/{giver_id}/settings", MANAGES_GRANTS, lambda w: {"is_open": True})
+op("GET", "/grants/givers/{giver_id}/forms/{recipient}", READS_GRANTS)
+op("PUT", "/grants/givers/{giver_id}/forms/{recipient}", MANAGES_GRANTS, lambda w: {"fields": []})
+op("PUT", "/grants/givers/{giver_id}/rules", MANAGES_GRANTS, lambda w: {"rules": []})
+op(
+    "POST",
+    "/grants/givers/{giver_id}/rules/try",
+    MANAGES_GRANTS,
+    lambda w: {"recipients": ["personal"], "limits": {str(w.cpu.pk): 60}},
+)
+op(
+    "POST",
+    "/grants/givers/{giver_id}/gifts",
+    MANAGES_GRANTS,
+    lambda w: {
+        "title": "More",
+        "amounts": {str(w.cpu.pk): 60},
+        "start": "2026-11-21T12:00:00Z",
+        "end": "2026-12-31T00:00:00Z",
+        "claims_max": 3,
+        "lines": [{"side": "allow", "kind": "anyone"}],
+    },
+)
+op("POST", "/grants/gifts/{gift_id}/close", MANAGES_GRANTS)
+op(
+    "POST",
+    "/grants/gifts/{gift_id}/claim",
+    Rule(lambda rights: rights.is_known and rights.allows(P.APPLY_FOR_GRANTS)),
+    see=LOGIN,
+)
+
+for name in ("applications", "grant_queue", "grant_export", "grant_givers"):
+    page(name, LOGIN)
+for name in ("application_new", "grant_notices"):
+    page(name, LOGIN, LOGIN)
+page("project_applications", APPLIES, pk="project")
+page("application", SEES_APPLICATION, pk="application")
+page("application_edit", APPLIES, APPLIES, pk="application")
+for name in ("application_submit", "application_withdraw", "application_agree", "application_attach"):
+    page(name, None, APPLIES, pk="application", body=lambda w: {"revision": "1"})
+page("application_comment", None, APPLIES | JUDGES, pk="application", body=lambda w: {"text": "Please."})
+for name in ("part_approve", "part_reject", "part_revoke"):
+    page(name, None, JUDGES, pk="application", giver="giver", body=lambda w: {"revision": "1", "reason": "So."})
+for name in ("part_change", "part_hand_over"):
+    page(name, JUDGES, JUDGES, pk="application", giver="giver")
+page("grant_comment_withdraw", None, JUDGES, pk="grant_comment")
+page("grant_file", SEES_APPLICATION, pk="grant_file")
+page("grant_settings", READS_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_form", MANAGES_GRANTS, MANAGES_GRANTS, pk="giver", recipient="kind")
+for name in ("grant_rule_add", "grant_gift_offer"):
+    page(name, MANAGES_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place": "0", "step": "on"})
+page("grant_gift_close", None, MANAGES_GRANTS, pk="gift")
+page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")

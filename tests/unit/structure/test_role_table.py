@@ -19,34 +19,38 @@ from bursar.structure.roles import (
     roles_with,
 )
 
-#                                     platform  organization                   provider   project
-#                                     op  sup   owner manager billing          mgr  offer PI mgr member
+#                                     platform  organization                   provider   reviewer project
+#                                     op  sup   owner manager billing          mgr  offer          PI mgr member
 AGREED = """
-operate_platform                      x   .     .     .       .                .    .     .  .   .
-read_platform                         x   x     .     .       .                .    .     .  .   .
-view_organization                     x   x     x     x       x                x    x     .  .   .
-edit_organization                     x   .     x     .       .                .    .     .  .   .
-manage_organization_members           x   .     x     x       .                .    .     .  .   .
-create_project                        x   .     x     x       .                .    .     .  .   .
-view_billing                          x   x     x     .       x                .    .     .  .   .
-allocate                              x   .     x     x       .                .    .     x  x   .
-view_project                          x   x     x     x       x                .    .     x  x   x
-edit_project                          x   .     x     x       .                .    .     x  x   .
-manage_project_members                x   .     x     x       .                .    .     x  x   .
-create_subproject                     x   .     x     x       .                .    .     x  x   .
-place_order                           x   .     x     x       .                .    .     x  x   x
-approve_order                         x   .     x     x       .                .    .     x  x   .
-view_usage                            x   x     x     x       .                .    .     x  x   .
-view_provider                         x   x     x     .       .                x    x     .  .   .
-edit_provider                         x   .     x     .       .                x    .     .  .   .
-manage_categories                     x   .     x     .       .                x    .     .  .   .
-manage_backends                       x   .     x     .       .                x    .     .  .   .
-manage_offerings                      x   .     x     .       .                x    x     .  .   .
-handle_orders                         x   .     x     .       .                x    x     .  .   .
-manage_accounts                       x   .     x     .       .                x    x     .  .   .
-allocate_root                         x   .     x     .       .                x    .     .  .   .
-report_usage                          x   .     x     .       .                x    .     .  .   .
-write_off                             x   .     x     .       .                x    .     .  .   .
+operate_platform                      x   .     .     .       .            .    .     .        .  .   .
+read_platform                         x   x     .     .       .            .    .     .        .  .   .
+view_organization                     x   x     x     x       x            x    x     x        .  .   .
+edit_organization                     x   .     x     .       .            .    .     .        .  .   .
+manage_organization_members           x   .     x     x       .            .    .     .        .  .   .
+create_project                        x   .     x     x       .            .    .     .        .  .   .
+view_billing                          x   x     x     .       x            .    .     .        .  .   .
+allocate                              x   .     x     x       .            .    .     .        x  x   .
+view_project                          x   x     x     x       x            .    .     .        x  x   x
+edit_project                          x   .     x     x       .            .    .     .        x  x   .
+manage_project_members                x   .     x     x       .            .    .     .        x  x   .
+create_subproject                     x   .     x     x       .            .    .     .        x  x   .
+place_order                           x   .     x     x       .            .    .     .        x  x   x
+approve_order                         x   .     x     x       .            .    .     .        x  x   .
+view_usage                            x   x     x     x       .            .    .     .        x  x   .
+apply_for_grants                      x   .     x     x       .            .    .     .        x  x   .
+view_grants                           x   x     x     x       .            x    .     x        x  x   .
+judge_grants                          x   .     x     x       .            x    .     x        x  x   .
+manage_grants                         x   .     x     x       .            x    .     .        x  x   .
+view_provider                         x   x     x     .       .            x    x     .        .  .   .
+edit_provider                         x   .     x     .       .            x    .     .        .  .   .
+manage_categories                     x   .     x     .       .            x    .     .        .  .   .
+manage_backends                       x   .     x     .       .            x    .     .        .  .   .
+manage_offerings                      x   .     x     .       .            x    x     .        .  .   .
+handle_orders                         x   .     x     .       .            x    x     .        .  .   .
+manage_accounts                       x   .     x     .       .            x    x     .        .  .   .
+allocate_root                         x   .     x     .       .            x    .     .        .  .   .
+report_usage                          x   .     x     .       .            x    .     .        .  .   .
+write_off                             x   .     x     .       .            x    .     .        .  .   .
 """
 ORDER = [
     Role.PLATFORM_OPERATOR,
@@ -56,6 +60,7 @@ ORDER = [
     Role.BILLING_VIEWER,
     Role.PROVIDER_MANAGER,
     Role.OFFERING_MANAGER,
+    Role.GRANT_REVIEWER,
     Role.PRINCIPAL_INVESTIGATOR,
     Role.PROJECT_MANAGER,
     Role.PROJECT_MEMBER,
@@ -93,10 +98,11 @@ def test_gives__as_agreed() -> None:
         Role.PLATFORM_OPERATOR: frozenset(Role),
         Role.PLATFORM_SUPPORT: nobody,
         Role.ORGANIZATION_OWNER: ORGANIZATION_ROLES | PROJECT_ROLES,
-        Role.ORGANIZATION_MANAGER: PROJECT_ROLES | {Role.ORGANIZATION_MANAGER},
+        Role.ORGANIZATION_MANAGER: PROJECT_ROLES | {Role.ORGANIZATION_MANAGER, Role.GRANT_REVIEWER},
         Role.BILLING_VIEWER: nobody,
         Role.PROVIDER_MANAGER: nobody,
         Role.OFFERING_MANAGER: nobody,
+        Role.GRANT_REVIEWER: nobody,
         Role.PRINCIPAL_INVESTIGATOR: PROJECT_ROLES,
         Role.PROJECT_MANAGER: frozenset({Role.PROJECT_MANAGER, Role.PROJECT_MEMBER}),
         Role.PROJECT_MEMBER: nobody,
@@ -123,10 +129,13 @@ def test_token_limits__several_scopes__allow_what_any_does() -> None:
 
 
 def test_personal_workspace__owner__orders_and_approves_but_hands_nothing_on() -> None:
-    assert (
-        frozenset({Permission.VIEW_PROJECT, Permission.PLACE_ORDER, Permission.APPROVE_ORDER, Permission.VIEW_USAGE})
-        == PERSONAL_PERMISSIONS
-    )
+    assert {
+        Permission.VIEW_PROJECT,
+        Permission.PLACE_ORDER,
+        Permission.APPROVE_ORDER,
+        Permission.VIEW_USAGE,
+        Permission.APPLY_FOR_GRANTS,
+    } == PERSONAL_PERMISSIONS
 
 
 def test_roles_with__permission__are_those_of_its_row() -> None:

@@ -1,0 +1,58 @@
+"""The verbs that write. Each is one transaction: lock, decide, write, record the event, ask for the mail.
+
+`by` is who does it (None = the system), `at` when it takes effect. Whoever may not see an application is told that
+there is none; what is then not theirs to do is refused by the role table.
+"""
+
+from django.db.transaction import atomic as together
+
+from bursar.grants.services.applications import (
+    Amount,
+    Answers,
+    Wish,
+    agree,
+    change_amounts,
+    draft_application,
+    revise_application,
+    save_draft,
+    submit_application,
+    wish_of,
+    withdraw_application,
+)
+from bursar.grants.services.award import revoke_grant
+from bursar.grants.services.comments import attach_file, comment_application, withdraw_comment
+from bursar.grants.services.decisions import approve_part, hand_over, reject_part
+from bursar.grants.services.gifts import claim_gift, close_gift, offer_gift
+from bursar.grants.services.givers import Line, Rule, set_form, set_giver, set_rules
+from bursar.grants.services.notices import set_notices
+
+__all__ = [
+    "Amount",
+    "Answers",
+    "Line",
+    "Rule",
+    "Wish",
+    "agree",
+    "approve_part",
+    "attach_file",
+    "change_amounts",
+    "claim_gift",
+    "close_gift",
+    "comment_application",
+    "draft_application",
+    "hand_over",
+    "offer_gift",
+    "reject_part",
+    "revise_application",
+    "revoke_grant",
+    "save_draft",
+    "set_form",
+    "set_giver",
+    "set_notices",
+    "set_rules",
+    "submit_application",
+    "together",
+    "wish_of",
+    "withdraw_application",
+    "withdraw_comment",
+]

@@ -1,0 +1,603 @@
+"""Revisions, agreement, forms, rules and gifts; and each fault that grants are known for elsewhere, absent here."""
+
+import io
+import zipfile
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from bursar.accounting.models import Allocation
+from bursar.accounting.services import revoke_allocation
+from bursar.grants import selectors, services
+from bursar.grants.models import (
+    Application,
+    Award,
+    Decision,
+    FormAnswer,
+    Gift,
+    GiftClaim,
+    Recipient,
+    RequestedAmount,
+    Revision,
+)
+from bursar.grants.selectors import Filters
+from bursar.grants.services import Answers, Line, Rule
+from bursar.kernel.errors import DomainError
+from bursar.structure.models import Membership
+from bursar.structure.roles import Role, TokenLimits, TokenScope
+from tests.factories.grants import HOUR, Grants, given_to, make_grants, project_with, states_of
+from tests.factories.structure import make_person, make_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def grants(at: datetime) -> Grants:
+    return make_grants(at)
+
+
+def refused(call: Any, **facts: Any) -> str:
+    with pytest.raises(DomainError) as refusal:
+        call(**facts)
+    return refusal.value.code
+
+
+def both(grants: Grants, **more: Any) -> Application:
+    return grants.apply((grants.north, grants.cpu, 10 * HOUR), (grants.south, grants.cpu, 20 * HOUR), **more)
+
+
+def revise(grants: Grants, row: Application, *amounts: Any, **more: Any) -> Application:
+    row.refresh_from_db()
+    wish = grants.wish(*amounts, **{"comment": "Because.", **more})
+    return services.revise_application(
+        application_id=row.pk, revision=row.revision, wish=wish, by=grants.applicant, at=grants.at
+    )
+
+
+def change(grants: Grants, row: Application, ticks: int, **more: Any) -> Application:
+    row.refresh_from_db()
+    facts = {
+        "giver": grants.north,
+        "revision": row.revision,
+        "amounts": {grants.cpu.pk: ticks},
+        "comment": "As much as there is.",
+        "by": grants.reviewer,
+        "at": grants.at,
+        **more,
+    }
+    return services.change_amounts(application_id=row.pk, **facts)
+
+
+# ------------------------------------------------------------------------------------------------ revisions
+def test_revise__one_part_changed__only_its_approval_is_reset(grants: Grants) -> None:
+    row = both(grants)
+    grants.approve(row, grants.north, grants.reviewer)
+    revise(grants, row, (grants.north, grants.cpu, 10 * HOUR), (grants.south, grants.cpu, 25 * HOUR))
+    assert states_of(row) == ("submitted", {grants.north.pk: "approved", grants.south.pk: "pending"})
+    revise(grants, row, (grants.north, grants.cpu, 11 * HOUR), (grants.south, grants.cpu, 25 * HOUR))
+    assert states_of(row) == ("submitted", {grants.north.pk: "pending", grants.south.pk: "pending"})
+    told = Decision.objects.filter(application=row).values_list("what", "giver_id", "revision")
+    assert list(told) == [
+        ("submitted", None, 1),
+        ("approved", grants.north.pk, 1),
+        ("revised", None, 2),
+        ("revised", None, 3),
+        ("reset", grants.north.pk, 3),
+    ]
+    changes = selectors.details(row.pk, grants.applicant, grants.at).changes
+    assert [(c.giver, c.name, c.before, c.after) for c in changes[3]] == [
+        ("University of North", "CPU on Thor", "10 core-hours", "11 core-hours")
+    ]
+
+
+def test_revise__period_changed__everybody_decides_again(grants: Grants) -> None:
+    row = both(grants)
+    grants.approve(row, grants.north, grants.reviewer)
+    lines = ((grants.north, grants.cpu, 10 * HOUR), (grants.south, grants.cpu, 20 * HOUR))
+    revise(grants, row, *lines, end=grants.end + timedelta(days=1))
+    assert states_of(row)[1] == {grants.north.pk: "pending", grants.south.pk: "pending"}
+
+
+def test_revise__giver_taken_out__loses_its_rights_and_the_rest_is_awarded(grants: Grants) -> None:
+    row = both(grants)
+    grants.approve(row, grants.north, grants.reviewer)
+    revise(grants, row, (grants.north, grants.cpu, 10 * HOUR))
+    assert states_of(row) == ("approved", {grants.north.pk: "approved"})
+    code = refused(selectors.application_seen, pk=row.pk, viewer=grants.south_owner, at=grants.at)
+    assert code == "application_not_found"
+    assert given_to(grants.personal) == {("CPU on Thor", grants.north.pk): 10 * HOUR}
+
+
+def test_revise__giver_added__sees_it_at_once(grants: Grants) -> None:
+    row = grants.apply()
+    assert list(selectors.queue(grants.south_owner, grants.at, Filters())) == []
+    revise(grants, row, (grants.north, grants.cpu, 100 * HOUR), (grants.south, grants.cpu, HOUR))
+    assert [one.pk for one in selectors.queue(grants.south_owner, grants.at, Filters())] == [row.pk]
+
+
+def test_revise__nothing_new_or_old_revision__is_refused(grants: Grants) -> None:
+    row = grants.apply()
+    assert refused(lambda: revise(grants, row)) == "nothing_revised"
+    revise(grants, row, (grants.north, grants.cpu, HOUR))
+    wish = grants.wish(comment="late")
+    facts = {"application_id": row.pk, "revision": 1, "wish": wish, "by": grants.applicant, "at": grants.at}
+    assert refused(services.revise_application, **facts) == "revision_outdated"
+
+
+def test_revise__rejected_part_asked_again__is_refused(grants: Grants) -> None:
+    row = both(grants, is_separable=True)
+    services.reject_part(
+        application_id=row.pk, giver=grants.south, revision=1, reason="no", by=grants.south_owner, at=grants.at
+    )
+    lines = ((grants.north, grants.cpu, HOUR), (grants.south, grants.cpu, HOUR))
+    assert refused(lambda: revise(grants, row, *lines, is_separable=True)) == "part_closed"
+
+
+def test_change__amounts__wait_for_the_applicant_and_then_are_awarded(grants: Grants) -> None:
+    row = both(grants)
+    change(grants, row, 6 * HOUR)
+    assert row.revisions.count() == 2
+    assert states_of(row)[1][grants.north.pk] == "pending"
+    grants.approve(row, grants.north, grants.reviewer)
+    grants.approve(row, grants.south, grants.south_owner)
+    assert states_of(row)[0] == "submitted"
+    assert row.agreement_awaited
+    facts = {"application_id": row.pk, "at": grants.at}
+    assert refused(services.agree, revision=2, by=grants.reviewer, **facts) == "not_allowed"
+    assert refused(services.agree, revision=1, by=grants.applicant, **facts) == "revision_outdated"
+    services.agree(revision=2, by=grants.applicant, **facts)
+    assert states_of(row)[0] == "approved"
+    assert given_to(grants.personal) == {
+        ("CPU on Thor", grants.north.pk): 6 * HOUR,
+        ("CPU on Thor", grants.south.pk): 20 * HOUR,
+    }
+
+
+@pytest.mark.parametrize(("ticks", "waits"), [(5 * HOUR, False), (15 * HOUR, True)])
+def test_change__reductions_were_allowed__only_more_waits(grants: Grants, ticks: int, waits: bool) -> None:
+    row = both(grants, allows_reductions=True)
+    change(grants, row, ticks)
+    row.refresh_from_db()
+    assert row.agreement_awaited is waits
+    assert states_of(row)[1] == {grants.north.pk: "pending", grants.south.pk: "pending"}
+
+
+def test_change__what_is_not_its_own__is_refused(grants: Grants) -> None:
+    row = both(grants, project_name="Mine")
+    assert refused(lambda: change(grants, row, 0)) == "nothing_asked"
+    assert refused(lambda: change(grants, row, HOUR, comment=" ")) == "grant_reason_missing"
+    assert refused(lambda: change(grants, row, HOUR, by=grants.applicant)) == "not_allowed"
+    assert refused(lambda: change(grants, row, HOUR, by=grants.reviewer, giver=grants.south)) == "not_allowed"
+    change(grants, row, HOUR)
+    revision = row.revisions.get(number=2)  # recipient, days and everything else are as the applicant said
+    assert (revision.project_name, revision.organization, revision.end) == (
+        "Mine",
+        grants.north.organization,
+        grants.end,
+    )
+    facts = {"application_id": row.pk, "revision": 2, "by": grants.reviewer, "at": grants.at}
+    assert refused(services.revise_application, wish=grants.wish(comment="x"), **facts) == "not_allowed"
+
+
+# ------------------------------------------------------------------------------------------------ faults known elsewhere
+def test_approve__after_the_end_of_the_period__is_refused_with_the_reason(grants: Grants) -> None:
+    row = grants.apply(end=grants.at + timedelta(days=1))
+    late = grants.at + timedelta(days=1)
+    assert refused(grants.approve, row=row, giver=grants.north, by=grants.reviewer, at=late) == "period_over"
+    assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
+
+
+def test_approve__beyond_what_is_held__is_refused_until_the_giver_may_promise_more(grants: Grants) -> None:
+    row = grants.apply((grants.north, grants.cpu, 1_000_001 * HOUR))
+    with pytest.raises(DomainError) as refusal:
+        grants.approve(row, grants.north, grants.reviewer)
+    assert refusal.value.code == "beyond_what_is_held"
+    assert (refusal.value.facts["asked"], refusal.value.facts["left"]) == ("1000001", "1000000")
+    assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
+    assert given_to(grants.personal) == {}
+    services.set_giver(
+        workspace=grants.north,
+        is_open=True,
+        promise_percent=101,
+        lines=[Line("allow", "anyone")],
+        by=grants.north_owner,
+        at=grants.at,
+    )
+    grants.approve(row, grants.north, grants.reviewer)
+    assert given_to(grants.personal) == {("CPU on Thor", grants.north.pk): 1_000_001 * HOUR}
+
+
+def test_approve__quota_of_the_giver_went_meanwhile__nothing_of_it_is_awarded(grants: Grants) -> None:
+    row = both(grants)
+    grants.approve(row, grants.north, grants.reviewer)
+    revoke_allocation(allocation=grants.wallet(grants.north).into.get(), by=None, at=grants.at)
+    assert refused(grants.approve, row=row, giver=grants.south, by=grants.south_owner) == "not_offered"
+    assert states_of(row) == ("submitted", {grants.north.pk: "approved", grants.south.pk: "pending"})
+    assert given_to(grants.personal) == {}
+    assert not Award.objects.exists()
+
+
+def test_read__draft_and_strangers__nobody_but_the_applicant(grants: Grants) -> None:
+    row = services.draft_application(
+        recipient=Recipient.PERSONAL,
+        workspace=grants.personal,
+        wish=grants.wish(),
+        by=grants.applicant,
+        at=grants.at,
+    )
+    for viewer in (grants.reviewer, grants.north_owner, grants.stranger):
+        assert refused(selectors.application_seen, pk=row.pk, viewer=viewer, at=grants.at) == "application_not_found"
+    services.submit_application(application_id=row.pk, by=grants.applicant, at=grants.at)
+    assert selectors.application_seen(row.pk, grants.reviewer, grants.at) == row
+    assert refused(selectors.application_seen, pk=row.pk, viewer=grants.stranger, at=grants.at) == (
+        "application_not_found"
+    )
+
+
+def test_read__existing_project__other_managers_see_it_and_givers_of_strangers_are_not_told(grants: Grants) -> None:
+    manager = make_person()
+    project = project_with(grants.applicant, [(manager, Role.PROJECT_MANAGER)])
+    row = grants.apply(workspace=make_workspace(project))
+    assert [one.pk for one in selectors.applications(manager, grants.at, Filters())] == [row.pk]
+    facts = {"person": grants.stranger, "recipient": make_workspace(project), "at": grants.at}
+    assert refused(selectors.givers_to_ask, **facts) == "not_allowed"
+
+
+def test_history__rewritten_by_hand__is_refused_by_the_database(grants: Grants) -> None:
+    row = grants.apply()
+    grants.approve(row, grants.north, grants.reviewer)
+    revision = Revision.objects.get(application=row)
+    for change in (
+        lambda: Decision.objects.filter(application=row).update(reason="other"),
+        lambda: Award.objects.filter(application=row).delete(),
+        lambda: Revision.objects.filter(pk=revision.pk).update(comment="other"),
+        lambda: RequestedAmount.objects.filter(revision=revision).update(ticks=1),
+        lambda: RequestedAmount.objects.create(revision=revision, giver=grants.south, category=grants.cpu, ticks=1),
+        lambda: Award.objects.create(application=row, revision=revision, at=grants.at),
+    ):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            change()
+
+
+def test_draft__same_key_twice__is_one(grants: Grants) -> None:
+    facts = {
+        "recipient": Recipient.PERSONAL,
+        "workspace": grants.personal,
+        "idempotency_key": "k",
+        "by": grants.applicant,
+        "at": grants.at,
+    }
+    assert services.draft_application(**facts).pk == services.draft_application(**facts).pk
+    project = make_workspace(project_with(grants.applicant))
+    facts |= {"recipient": Recipient.PROJECT, "workspace": project}
+    assert refused(services.draft_application, **facts) == "application_key_reused"
+
+
+def test_export__columns_and_formulas__stand_where_they_belong_and_do_nothing(grants: Grants) -> None:
+    evil = make_person("evil@uni.example", full_name="=HYPERLINK(1)")
+    row = both(grants, by=evil)
+    cells = list(selectors.export(grants.reviewer, grants.at, Filters()))
+    assert [(c["application"], c["giver"], c["asked_last"], c["unit"]) for c in cells] == [
+        (row.pk, "University of North", "10", "core-hours")  # what is asked of the south is not theirs to read
+    ]
+    assert list(cells[0]) == list(selectors.EXPORT_COLUMNS)
+    assert [selectors.harmless(text) for text in ("=1", "+1", "-1", "@a", "\tb", "a=1", None)] == [
+        "'=1",
+        "'+1",
+        "'-1",
+        "'@a",
+        "'\tb",
+        "a=1",
+        "",
+    ]
+
+
+def test_search__words_of_people_projects_and_answers__find_it(grants: Grants) -> None:
+    services.set_form(
+        workspace=grants.north,
+        recipient=Recipient.NEW_PROJECT,
+        fields=[{"key": "why", "type": "long_text", "title": "Why", "required": True}],
+        by=grants.north_owner,
+        at=grants.at,
+    )
+    answers = (Answers(grants.north.pk, {"why": "Gluons are interesting"}),)
+    row = grants.apply(project_name="Lattice physics", answers=answers)
+    other = grants.apply()
+
+    def found(text: str) -> list[int]:
+        return [one.pk for one in selectors.queue(grants.reviewer, grants.at, Filters(text=text))]
+
+    assert found("latt") == found("GLUON inter") == [row.pk]
+    assert found("ada") == [other.pk, row.pk]
+    assert found(f"#{other.pk}") == [other.pk]
+    assert found("nothing") == found("&|!()") == found("ada' | x") == []
+
+
+def test_queue__many__costs_as_many_queries_as_one(grants: Grants) -> None:
+    both(grants)
+    few = _queries(grants)
+    for _ in range(4):
+        both(grants)
+    assert _queries(grants) == few
+    assert few <= 8
+
+
+def _queries(grants: Grants) -> int:
+    with CaptureQueriesContext(connection) as caught:
+        for row in selectors.queue(grants.reviewer, grants.at, Filters()):
+            assert [str(a.category) for r in row.present for a in r.amounts.all()]
+            assert [str(part.giver) for part in row.present_parts]
+    return len(caught)
+
+
+# ------------------------------------------------------------------------------------------------ forms and files
+FIELDS = [
+    {"key": "abstract", "type": "text", "title": "Abstract", "required": True, "length_max": 10},
+    {"key": "field", "type": "choice", "title": "Field", "choices": ["physics", "law"]},
+    {"key": "nodes", "type": "number", "title": "Nodes", "number_min": 1, "number_max": 8},
+    {"key": "since", "type": "date", "title": "Since"},
+    {"key": "secret", "type": "yes_no", "title": "Secret"},
+    {"key": "plan", "type": "file", "title": "Plan"},
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({}, ["abstract"]),
+        ({"abstract": "x" * 11}, ["abstract"]),
+        ({"abstract": "a\nb"}, ["abstract"]),
+        ({"abstract": "ok", "field": "art"}, ["field"]),
+        ({"abstract": "ok", "nodes": 9}, ["nodes"]),
+        ({"abstract": "ok", "nodes": True}, ["nodes"]),
+        ({"abstract": "ok", "nodes": "NaN"}, ["nodes"]),
+        ({"abstract": "ok", "since": "2026-13-01"}, ["since"]),
+        ({"abstract": "ok", "secret": "yes"}, ["secret"]),
+        ({"abstract": "ok", "plan": 1}, ["plan"]),
+        ({"abstract": "ok", "other": 1}, ["other"]),
+    ],
+)
+def test_submit__answers_do_not_fit_the_form__are_refused_by_field(
+    grants: Grants, values: dict[str, Any], wrong: list[str]
+) -> None:
+    services.set_form(
+        workspace=grants.north, recipient=Recipient.PERSONAL, fields=FIELDS, by=grants.north_owner, at=grants.at
+    )
+    with pytest.raises(DomainError) as refusal:
+        grants.apply(answers=(Answers(grants.north.pk, values),))
+    assert refusal.value.code == "invalid_answers"
+    assert list(refusal.value.facts["errors"]) == wrong
+
+
+def test_submit__form_changed_meanwhile__is_held_against_the_version_that_was_filled_in(grants: Grants) -> None:
+    facts = {"workspace": grants.north, "recipient": Recipient.PERSONAL, "by": grants.north_owner, "at": grants.at}
+    first = services.set_form(fields=FIELDS[:1], **facts)
+    row = services.draft_application(
+        recipient=Recipient.PERSONAL,
+        workspace=grants.personal,
+        wish=grants.wish(answers=(Answers(grants.north.pk, {"abstract": "old"}, 1),)),
+        by=grants.applicant,
+        at=grants.at,
+    )
+    services.set_form(fields=[{"key": "new", "type": "text", "title": "New", "required": True}], **facts)
+    services.submit_application(application_id=row.pk, by=grants.applicant, at=grants.at)
+    kept = FormAnswer.objects.get(revision__application=row)
+    assert (kept.template, kept.values) == (first, {"abstract": "old"})
+    assert (
+        services.set_form(fields=[{"key": "new", "type": "text", "title": "New", "required": True}], **facts).version
+        == 2
+    )
+    assert refused(lambda: grants.apply(answers=(Answers(grants.north.pk, {}, 9),))) == "form_unknown"
+    assert refused(services.set_form, fields=[{"key": "x", "type": "html", "title": "X"}], **facts) == (
+        "invalid_form_template"
+    )
+
+
+def _zip(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "outcome"),
+    [
+        ("plan.pdf", b"%PDF-1.7 ...", "application/pdf"),
+        ("../../etc/plan.PDF", b"%PDF-1.7", "application/pdf"),
+        ("plan.pdf", b"<html>", "file_type_not_allowed"),
+        ("page.html", b"<html>", "file_type_not_allowed"),
+        ("run.svg", b"<svg>", "file_type_not_allowed"),
+        ("a.txt", b"a\x00b", "file_type_not_allowed"),
+        ("a.csv", "ä".encode("latin-1"), "file_type_not_allowed"),
+        ("a.docx", _zip("word/document.xml"), "wordprocessingml"),
+        ("a.docx", _zip("word/document.xml", "word/vbaProject.bin"), "file_type_not_allowed"),
+        ("a.docx", b"PK\x03\x04", "file_type_not_allowed"),
+        ("big.txt", b"a" * (10 * 2**20 + 1), "file_too_large"),
+    ],
+)
+def test_attach__file__is_taken_for_what_its_bytes_are(grants: Grants, name: str, data: bytes, outcome: str) -> None:
+    row = grants.apply()
+    facts = {"application_id": row.pk, "name": name, "data": data, "by": grants.applicant, "at": grants.at}
+    if "_" in outcome:
+        assert refused(services.attach_file, **facts) == outcome
+        return
+    kept = services.attach_file(**facts)
+    assert outcome in kept.content_type
+    assert "/" not in kept.name
+    assert bytes(kept.content.data) == data
+    assert refused(services.attach_file, **{**facts, "by": grants.reviewer}) == "not_allowed"
+    assert selectors.attachment_seen(kept.pk, grants.reviewer, grants.at) == kept
+    assert refused(selectors.attachment_seen, pk=kept.pk, viewer=grants.stranger, at=grants.at) == (
+        "attachment_not_found"
+    )
+
+
+# ------------------------------------------------------------------------------------------------ rules, tokens
+def rule(grants: Grants, **more: Any) -> list[Any]:
+    facts: dict[str, Any] = {"recipients": ("personal",), "limits": {grants.cpu.pk: 10 * HOUR}, "enabled": True, **more}
+    return services.set_rules(workspace=grants.north, rules=[Rule(**facts)], by=grants.north_owner, at=grants.at)
+
+
+def test_rules__amount_within_the_limit__is_awarded_at_once_in_its_words(grants: Grants) -> None:
+    rule(grants)
+    row = grants.apply((grants.north, grants.cpu, 10 * HOUR))
+    assert states_of(row)[0] == "approved"
+    said = Decision.objects.get(application=row, what="automatic")
+    assert said.by is None
+    assert said.reason == "For a personal workspace, up to 10 core-hours (CPU on Thor) is approved at once."
+
+
+@pytest.mark.parametrize(
+    ("ticks", "more"),
+    [
+        (11 * HOUR, {}),
+        (10 * HOUR, {"enabled": False}),
+        (10 * HOUR, {"recipients": ("new_project",)}),
+        (10 * HOUR, {"keeps_percent": 100}),
+    ],
+)
+def test_rules__beyond_what_they_say__a_reviewer_decides(grants: Grants, ticks: int, more: dict[str, Any]) -> None:
+    rule(grants, **more)
+    row = grants.apply((grants.north, grants.cpu, ticks))
+    assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
+
+
+def test_try_rule__past_applications__says_which_would_have_gone_through(grants: Grants) -> None:
+    small, large = (grants.apply((grants.north, grants.cpu, hours * HOUR)) for hours in (5, 50))
+    for row in (small, large):
+        grants.approve(row, grants.north, grants.reviewer)
+    tried = selectors.try_rule(Rule(("personal",), {grants.cpu.pk: 10 * HOUR}), grants.north)
+    assert [(one.application.pk, one.state, one.fits) for one in tried] == [
+        (large.pk, "approved", False),
+        (small.pk, "approved", True),
+    ]
+    assert refused(lambda: rule(grants, limits={10**6: 1})) == "rule_not_possible"
+
+
+def test_token__without_the_scope__reads_but_does_not_apply_or_judge(grants: Grants) -> None:
+    row = grants.apply()
+    grants.reviewer.limits = TokenLimits(frozenset({TokenScope.READ}))
+    assert selectors.application_seen(row.pk, grants.reviewer, grants.at) == row
+    assert refused(grants.approve, row=row, giver=grants.north, by=grants.reviewer) == "token_too_narrow"
+    grants.applicant.limits = TokenLimits(frozenset({TokenScope.READ}))
+    assert selectors.application_seen(row.pk, grants.applicant, grants.at) == row
+    assert refused(services.withdraw_application, application_id=row.pk, by=grants.applicant, at=grants.at) in {
+        "token_too_narrow",
+        "not_allowed",
+    }
+    assert refused(grants.apply, project_name="x") == "token_too_narrow"
+
+
+# ------------------------------------------------------------------------------------------------ after the award
+def test_revoke__grant_with_a_reason__closes_the_givers_allocations_only(grants: Grants) -> None:
+    row = both(grants)
+    grants.approve(row, grants.north, grants.reviewer)
+    grants.approve(row, grants.south, grants.south_owner)
+    facts = {"application_id": row.pk, "giver": grants.north, "by": grants.reviewer, "at": grants.at}
+    assert refused(services.revoke_grant, reason=" ", **facts) == "grant_reason_missing"
+    assert services.revoke_grant(reason="The project has ended.", **facts) == 1
+    assert given_to(grants.personal) == {("CPU on Thor", grants.south.pk): 20 * HOUR}
+    assert refused(services.revoke_grant, reason="again", **facts) == "nothing_to_revoke"
+    assert Decision.objects.filter(application=row, what="revoked").values_list("reason", flat=True).get() == (
+        "The project has ended."
+    )
+
+
+def test_apply__top_up_of_a_project__is_awarded_to_the_project(grants: Grants) -> None:
+    first = grants.apply(project_name="Lattice")
+    grants.approve(first, grants.north, grants.reviewer)
+    first.refresh_from_db()
+    assert first.workspace is not None
+    top_up = services.draft_application(
+        recipient=Recipient.PROJECT,
+        workspace=first.workspace,
+        wish=grants.wish((grants.north, grants.cpu, 7 * HOUR)),
+        follows=first,
+        by=grants.applicant,
+        at=grants.at,
+    )
+    services.submit_application(application_id=top_up.pk, by=grants.applicant, at=grants.at)
+    grants.approve(top_up, grants.north, grants.reviewer)
+    assert given_to(first.workspace) == {("CPU on Thor", grants.north.pk): 107 * HOUR}
+    (earlier,) = selectors.details(top_up.pk, grants.reviewer, grants.at).earlier
+    assert (earlier.application, [g.allocation.quota_ticks for g in earlier.granted]) == (first, [100 * HOUR])
+
+
+# ------------------------------------------------------------------------------------------------ gifts
+def offer(grants: Grants, **more: Any) -> Gift:
+    facts: dict[str, Any] = {
+        "workspace": grants.north,
+        "title": "Fifty core-hours",
+        "amounts": {grants.cpu.pk: 50 * HOUR},
+        "start": grants.at,
+        "end": grants.at + timedelta(days=360),
+        "claims_max": 2,
+        "every_months": 6,
+        "lines": [Line("allow", "mail_domain", "uni.example")],
+        "by": grants.north_owner,
+        "at": grants.at,
+        **more,
+    }
+    return services.offer_gift(**facts)
+
+
+def test_claim__gift__once_a_period_until_its_cap(grants: Grants) -> None:
+    gift = offer(grants)
+    claim = {"gift_id": gift.pk, "by": grants.applicant}
+    assert [(o.gift.pk, o.is_taken) for o in selectors.gifts_for(grants.applicant, grants.at)] == [(gift.pk, False)]
+    assert selectors.gifts_for(grants.stranger, grants.at) == []
+    services.claim_gift(at=grants.at, **claim)
+    assert refused(services.claim_gift, at=grants.at + timedelta(days=30), **claim) == "gift_taken"
+    later = grants.at + timedelta(days=190)
+    services.claim_gift(at=later, **claim)
+    assert refused(services.claim_gift, gift_id=gift.pk, by=grants.reviewer, at=later) == "gift_used_up"
+    assert refused(services.claim_gift, gift_id=gift.pk, by=grants.stranger, at=later) == "gift_not_found"
+    assert GiftClaim.objects.count() == 2
+    ends = Allocation.objects.filter(wallet__workspace=grants.personal).order_by("id").values_list("end", flat=True)
+    assert list(ends) == [datetime(2027, 5, 21, 12, tzinfo=grants.at.tzinfo), gift.end]
+
+
+def test_claim__more_than_the_giver_holds__is_refused_and_not_counted(grants: Grants) -> None:
+    gift = offer(grants, amounts={grants.cpu.pk: 600_000 * HOUR})
+    services.claim_gift(gift_id=gift.pk, by=grants.applicant, at=grants.at)
+    assert refused(services.claim_gift, gift_id=gift.pk, by=grants.reviewer, at=grants.at) == "beyond_what_is_held"
+    gift.refresh_from_db()
+    assert (gift.claimed, GiftClaim.objects.count()) == (1, 1)
+    services.close_gift(gift_id=gift.pk, by=grants.north_owner, at=grants.at)
+    assert refused(services.claim_gift, gift_id=gift.pk, by=grants.south_owner, at=grants.at) == "gift_not_found"
+
+
+def test_offer__gift_without_the_right_or_the_quota__is_refused(grants: Grants) -> None:
+    assert refused(offer, grants=grants, by=grants.reviewer) == "not_allowed"
+    assert refused(offer, grants=grants, lines=[]) == "gift_not_possible"
+    assert refused(offer, grants=grants, amounts={}) == "gift_not_possible"
+    assert refused(offer, grants=grants, amounts={10**6: 1}) == "gift_not_possible"
+
+
+def test_notices__each_step__are_jobs_for_those_whom_it_concerns(grants: Grants) -> None:
+    row = both(grants)
+    change(grants, row, 6 * HOUR)
+    jobs = ProcrastinateJob.objects.filter(queue_name="mail").order_by("id")
+    told = [(job.args["kind"], job.args["to_person_id"]) for job in jobs]
+    assert sorted(told) == sorted(
+        [
+            ("application_submitted", grants.north_owner.pk),
+            ("application_submitted", grants.reviewer.pk),
+            ("application_submitted", grants.south_owner.pk),
+            ("application_changed", grants.applicant.pk),
+        ]
+    )
+
+
+def test_read__past_role__ends_with_the_membership(grants: Grants) -> None:
+    row = grants.apply()
+    later = grants.at + timedelta(days=1)
+    held = Membership.objects.get(person=grants.reviewer)
+    Membership.objects.filter(pk=held.pk).update(ended_at=later)
+    assert refused(grants.approve, row=row, giver=grants.north, by=grants.reviewer, at=later) == "application_not_found"
