@@ -17,6 +17,7 @@ from bursar.engine.ledger import (
     allocate,
     change,
     post,
+    relock,
     revoke,
     transfer,
     write_off,
@@ -74,6 +75,31 @@ def steps(*, tree: bool, size: int = 14) -> st.SearchStrategy[list[tuple[Any, ..
     )
     begin = st.tuples(*first).map(lambda groups: [step for group in groups for step in group])
     return st.tuples(begin, st.lists(step, max_size=size)).map(lambda parts: [*parts[0], *parts[1]])
+
+
+@st.composite
+def dense_graphs(draw: st.DrawFn, wallets: int = 6) -> Book:
+    """A book in which each wallet but the first two draws from several of those before it, with little room in all.
+
+    A first choice then often blocks a later one, which in stories hardly happens.
+    """
+    edges = [(0, ROOT), (1, ROOT)]
+    for wallet in range(2, wallets):
+        above = draw(st.lists(st.integers(ROOT, wallet - 1), min_size=1, max_size=4, unique=True))
+        edges += [(wallet, source) for source in above]
+    count = len(edges)
+    book = Book(Rules(Charged.OVER_TIME), now=0)
+    book.add_wallets(wallets)
+    book.add_allocations(
+        wallet=[wallet for wallet, _ in edges],
+        source=[source for _, source in edges],
+        quota=draw(st.lists(st.integers(0, 5), min_size=count, max_size=count)),
+        start=[0] * count,
+        end=[9] * count,
+        priority=draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)),
+    )
+    relock(book, np.arange(wallets))
+    return book
 
 
 @dataclass

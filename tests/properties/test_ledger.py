@@ -24,7 +24,7 @@ from bursar.engine.ledger import (
 from bursar.engine.ledger.book import ROOT
 from tests.properties.conftest import CASES, SOAK
 from tests.properties.ledger_reference import violations
-from tests.properties.ledger_strategies import WALLETS, Pair, one_by_one, same_figures, steps
+from tests.properties.ledger_strategies import WALLETS, Pair, dense_graphs, one_by_one, same_figures, steps
 
 pytestmark = [pytest.mark.soak] if SOAK else []
 
@@ -118,6 +118,34 @@ def test_charge__several_sources__carries_what_is_available(charged, grace, stor
     assert int(book.drawn[roots].sum()) - before == min(room, amount)
 
 
+@settings(max_examples=CASES * 3)
+@given(book=dense_graphs(), charges=st.lists(st.tuples(st.integers(2, 5), st.integers(1, 9)), min_size=1, max_size=8))
+def test_charge__where_first_choices_block_later_ones__carries_the_maximum_flow(book, charges) -> None:
+    roots = book.source == ROOT
+    with one_by_one(True):
+        for wallet, amount in charges:
+            room, before = _oracle(book, wallet, 0), int(book.drawn[roots].sum())
+            assert available(book, wallet) == room
+            _post(book, [(wallet, amount)])
+            assert int(book.drawn[roots].sum()) - before == min(room, amount)
+            assert violations(book) == []
+    assert available_everywhere(book) == [_oracle(book, wallet, 0) for wallet in range(len(book.used))]
+    assert over(book).tolist() == _over(book)
+
+
+@settings(max_examples=CASES * 2)
+@given(book=dense_graphs(), charges=st.lists(st.tuples(st.integers(2, 5), st.integers(1, 9)), min_size=1, max_size=8))
+def test_post__of_many_flows_at_once__carries_each_in_its_turn(book, charges) -> None:
+    other = book.copy()
+    wallets = [*dict.fromkeys(wallet for wallet, _ in charges)]  # netted, in order of first appearance
+    net = [(wallet, sum(amount for one, amount in charges if one == wallet)) for wallet in wallets]
+    with one_by_one(False):
+        _post(book, charges)
+    for one in net:
+        _post(other, [one])
+    assert same_figures(book, other)
+
+
 @given(charged=kinds, grace=graces, story=steps(tree=False))
 def test_settle__again__changes_nothing_and_over_is_what_it_is_said_to_be(charged, grace, story) -> None:
     book = _play(charged, grace, story)
@@ -126,14 +154,7 @@ def test_settle__again__changes_nothing_and_over_is_what_it_is_said_to_be(charge
     settle(book, changes)
     assert changes == []
     assert same_figures(before, book)
-
-    def is_over(wallet: int) -> bool:
-        rows = np.flatnonzero((book.wallet == wallet) & book.holds(book.now) & ~book.closed & (book.drawn > 0))
-        return bool(book.uncovered[wallet]) or any(
-            is_over(int(source)) for source in book.source[rows] if source != ROOT
-        )
-
-    assert over(book).tolist() == [is_over(wallet) for wallet in range(WALLETS)]
+    assert over(book).tolist() == _over(book)
 
 
 @given(
@@ -176,6 +197,16 @@ def test_release__after_a_charge__undoes_it(charged, grace, story, wallet, amoun
     assert book.used[wallet] == used[wallet] + amount
     _post(book, [(wallet, -amount)], used_at)
     assert (book.used.tolist(), book.uncovered.tolist()) == (used, uncovered)
+
+
+def _over(book: Book) -> list[bool]:
+    def is_over(wallet: int) -> bool:
+        rows = np.flatnonzero((book.wallet == wallet) & book.holds(book.now) & ~book.closed & (book.drawn > 0))
+        return bool(book.uncovered[wallet]) or any(
+            is_over(int(source)) for source in book.source[rows] if source != ROOT
+        )
+
+    return [is_over(wallet) for wallet in range(len(book.used))]
 
 
 def _since_nothing_turned(book: Book, ago: int) -> int:
@@ -242,7 +273,11 @@ def _told(changes: list[Change] | LedgerRefusal) -> object:
 
 
 @settings(max_examples=CASES // 2)
-@given(charged=kinds, story=steps(tree=False), amount=st.integers(2**62, 2**63 - 1))
+@given(
+    charged=kinds,
+    story=steps(tree=False),
+    amount=st.one_of(st.integers(2**62, 2**63 - 1), st.integers(2**63 - 40, 2**63 - 1)),
+)
 def test_post__near_the_end_of_the_numbers__is_exact_or_refused(charged, story, amount) -> None:
     book = _play(charged, 0, story)
     before, used = book.copy(), int(book.used[0])

@@ -157,14 +157,18 @@ def test_release__takes_first_from_a_source_that_stands_uncovered() -> None:
     assert book.uncovered.tolist() == [1, 0, 0, 0]
 
 
-def test_release__takes_uncovered_then_written_off_then_drawn() -> None:
+@pytest.mark.parametrize("few", [0, 16])
+def test_release__takes_uncovered_then_written_off_then_drawn(few: int, monkeypatch) -> None:
+    monkeypatch.setattr("bursar.engine.ledger.posting.FEW", few)
     book = over_time()
     give(book, ROOT_WALLET, ROOT, 5)
     use(book, ROOT_WALLET, 11)
     write_off(book, ROOT_WALLET, 4)
-    use(book, ROOT_WALLET, -7)
-    figures = (int(book.uncovered[0]), int(book.written_off[0]), int(book.drawn[0]))
-    assert figures == (0, 0, 4)
+    figures = []
+    for amount in (1, 2, 4):
+        use(book, ROOT_WALLET, -amount)
+        figures.append((int(book.uncovered[0]), int(book.written_off[0]), int(book.drawn[0])))
+    assert figures == [(1, 4, 5), (0, 3, 5), (0, 0, 4)]
 
 
 def test_close__over_time__takes_late_usage_during_grace_and_none_after() -> None:
