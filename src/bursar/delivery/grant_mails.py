@@ -18,7 +18,7 @@ def _load(kind: str) -> Callable[[Facts, Person | None, datetime], dict[str, Any
         row = listed(applications_seen(person, at)).filter(pk=facts["application"]).first()
         if row is None:
             return None  # it no longer concerns this person
-        revision = next(iter(row.present), None)
+        revision = next(iter(row.present), None)  # type: ignore[attr-defined]  # prefetched by `listed`
         comment = Comment.objects.filter(
             application=row, is_internal=kind == "commented_internally", withdrawn_at=None
         ).last()

@@ -122,10 +122,11 @@ class Listing:
             if box.value:
                 rows = each.apply(rows, box.value) if callable(each.apply) else rows.filter(**{each.apply: box.value})
         if isinstance(rows, QuerySet):
-            if self.words and callable(self.search):
-                rows = self.search(rows, self.words)
-            elif self.words and self.search:
-                rows = rows.filter(reduce(or_, (Q(**{lookup: self.words}) for lookup in self.search)))
+            search = self.search
+            if self.words and callable(search):
+                rows = search(rows, self.words)
+            elif self.words and search and not callable(search):
+                rows = rows.filter(reduce(or_, (Q(**{lookup: self.words}) for lookup in search)))
             rows = self._sorted(rows)
         paginator = Paginator(rows, self.per_page)
         try:

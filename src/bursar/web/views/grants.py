@@ -263,7 +263,7 @@ def application_edit(request: HttpRequest, pk: int) -> HttpResponse:
     form, givers = _wish_form(request, found, steps)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            facts = {"application_id": pk, "by": viewer_of(request), "at": at_of(request)}
+            facts: dict[str, Any] = {"application_id": pk, "by": viewer_of(request), "at": at_of(request)}
             if is_draft:
                 services.save_draft(wish=form.said(), **facts)
                 after = STEPS[min(STEPS.index(step) + 1, len(STEPS) - 1)]
