@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -546,6 +547,9 @@ if __name__ == "__main__":
         stop(f"usage: scripts/house {' | '.join(COMMANDS)}")
     if sys.platform == "win32":
         stop("Bursar runs on Linux and macOS; on Windows use WSL.")
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # what was started is ended, as after Ctrl-C
     try:
         COMMANDS[sys.argv[1]]()
     except KeyboardInterrupt:
