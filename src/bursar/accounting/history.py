@@ -172,13 +172,17 @@ WITH RECURSIVE up(id) AS (
 ) SELECT id FROM up
 """
 
-# Holders of what starts, ends or closes in (clock, at]: by the windows of now, and by those that were moved since.
+# Holders of what starts, ends or closes in (clock, at], by the windows of now.
 _DUE: Final = """
 SELECT wallet_id FROM allocation WHERE category_id = %(category)s AND start > %(clock)s AND start <= %(at)s
 UNION SELECT wallet_id FROM allocation WHERE category_id = %(category)s AND "end" > %(clock)s AND "end" <= %(at)s
 UNION SELECT wallet_id FROM allocation
 WHERE category_id = %(category)s AND "end" > %(clock)s - %(grace)s AND "end" <= %(at)s - %(grace)s
-UNION SELECT p.wallet_id FROM (
+"""
+
+# And by the windows of then, of those that were moved since.
+_DUE_THEN: Final = """
+SELECT p.wallet_id FROM (
     SELECT DISTINCT wallet_id, allocation_id FROM posting
     WHERE category_id = %(category)s AND start IS NOT NULL AND recorded_at > %(known)s
 ) AS p CROSS JOIN LATERAL (
@@ -273,6 +277,8 @@ class _Past:
         if applied_until < self.at and last:
             grace = timedelta(microseconds=self.rules.grace)
             asked += [row[0] for row in self._fetch(_DUE, clock=clock, grace=grace)]
+            if self.known_at is not None:
+                asked += [row[0] for row in self._fetch(_DUE_THEN, clock=clock, grace=grace)]
         above = self._fetch(_ABOVE, wallets=asked)
         self.wallet_ids = sorted(row[0] for row in above)
         self.figures = self._figures()
