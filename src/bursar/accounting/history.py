@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from django.db import connection
+from django.db.models import prefetch_related_objects
 
 from bursar.accounting.books import micros, rules_of
 from bursar.accounting.checkpoints import prefix
@@ -116,6 +117,14 @@ def balances_as_of(
     past = _Past(wallets[0].category, effective_at or latest, known_at, use_checkpoints=use_checkpoints)
     past.load([wallet.pk for wallet in wallets], present=effective_at is None and known_at is None)
     return past.balances(wallets)
+
+
+def name_sources(balance: BalanceAsOf) -> BalanceAsOf:
+    """Fetch the names of what a balance's allocations come from, for whoever shows them: a few statements, however many."""
+    names = ("project", "organization", "person")
+    allocations = [one.allocation for one in balance.allocations]
+    prefetch_related_objects(allocations, *(f"source__workspace__{name}" for name in names))
+    return balance
 
 
 def difference(first: BalanceAsOf, second: BalanceAsOf) -> Difference:
@@ -289,11 +298,8 @@ class _Past:
             if start is not None:
                 terms.start, terms.end = start, end
             terms.closed = terms.closed or turned == "closed"
-        names = ("project", "organization", "person")
         self.allocations = list(
-            Allocation.objects.filter(category=self.category, wallet_id__in=self.wallet_ids)
-            .select_related("source__workspace", *(f"source__workspace__{name}" for name in names))
-            .order_by("pk")
+            Allocation.objects.filter(category=self.category, wallet_id__in=self.wallet_ids).order_by("pk")
         )
         self._make_book(applied_until)
 
