@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from django.db import connection
+from django.db.models import prefetch_related_objects
 
 from bursar.accounting.books import micros, rules_of
 from bursar.accounting.checkpoints import prefix
@@ -118,6 +119,14 @@ def balances_as_of(
     return past.balances(wallets)
 
 
+def name_sources(balance: BalanceAsOf) -> BalanceAsOf:
+    """Fetch the names of what a balance's allocations come from, for whoever shows them: a few statements, however many."""
+    names = ("project", "organization", "person")
+    allocations = [one.allocation for one in balance.allocations]
+    prefetch_related_objects(allocations, *(f"source__workspace__{name}" for name in names))
+    return balance
+
+
 def difference(first: BalanceAsOf, second: BalanceAsOf) -> Difference:
     """What changed between two balances of one wallet."""
     quota: dict[int, int] = defaultdict(int)
@@ -172,13 +181,17 @@ WITH RECURSIVE up(id) AS (
 ) SELECT id FROM up
 """
 
-# Holders of what starts, ends or closes in (clock, at]: by the windows of now, and by those that were moved since.
+# Holders of what starts, ends or closes in (clock, at], by the windows of now.
 _DUE: Final = """
 SELECT wallet_id FROM allocation WHERE category_id = %(category)s AND start > %(clock)s AND start <= %(at)s
 UNION SELECT wallet_id FROM allocation WHERE category_id = %(category)s AND "end" > %(clock)s AND "end" <= %(at)s
 UNION SELECT wallet_id FROM allocation
 WHERE category_id = %(category)s AND "end" > %(clock)s - %(grace)s AND "end" <= %(at)s - %(grace)s
-UNION SELECT p.wallet_id FROM (
+"""
+
+# And by the windows of then, of those that were moved since.
+_DUE_THEN: Final = """
+SELECT p.wallet_id FROM (
     SELECT DISTINCT wallet_id, allocation_id FROM posting
     WHERE category_id = %(category)s AND start IS NOT NULL AND recorded_at > %(known)s
 ) AS p CROSS JOIN LATERAL (
@@ -273,6 +286,8 @@ class _Past:
         if applied_until < self.at and last:
             grace = timedelta(microseconds=self.rules.grace)
             asked += [row[0] for row in self._fetch(_DUE, clock=clock, grace=grace)]
+            if self.known_at is not None:
+                asked += [row[0] for row in self._fetch(_DUE_THEN, clock=clock, grace=grace)]
         above = self._fetch(_ABOVE, wallets=asked)
         self.wallet_ids = sorted(row[0] for row in above)
         self.figures = self._figures()
@@ -283,11 +298,8 @@ class _Past:
             if start is not None:
                 terms.start, terms.end = start, end
             terms.closed = terms.closed or turned == "closed"
-        names = ("project", "organization", "person")
         self.allocations = list(
-            Allocation.objects.filter(category=self.category, wallet_id__in=self.wallet_ids)
-            .select_related("source__workspace", *(f"source__workspace__{name}" for name in names))
-            .order_by("pk")
+            Allocation.objects.filter(category=self.category, wallet_id__in=self.wallet_ids).order_by("pk")
         )
         self._make_book(applied_until)
 

@@ -346,7 +346,9 @@ def _show_balance(one: "BalanceAsOf", as_json: bool) -> None:
     if as_json:
         _json(_balance_json(one))
         return
-    unit = one.wallet.category.unit
+    from bursar.accounting.history import name_sources
+
+    unit = name_sources(one).wallet.category.unit
     out.print(_title(one.wallet), style="bold", markup=False)
     known = _("everything that is known") if one.known_at is None else _("as known at {when}").format(
         when=_when(one.known_at)

@@ -355,7 +355,8 @@ def test_token__that_only_reads__writes_nothing_anywhere(world: World) -> None:
         token = token_of(world, "platform_operator@platform", TokenScope.READ)
         for case in ALL_OPERATIONS:
             answer = asked(case, world, token=token)
-            if answer.writes or (case.method != "GET" and answer.status not in {403, 404}):
+            trying = case.route.endswith("/what-if")  # on a copy: sent, but read only
+            if answer.writes or (case.method != "GET" and not trying and answer.status not in {403, 404}):
                 faults.append(f"{case.label}: {answer}")
         transaction.set_rollback(True)
     assert faults == [], "\n" + "\n".join(faults)

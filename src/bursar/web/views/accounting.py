@@ -364,7 +364,7 @@ def wallet_past(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"wallet": shown, "category": shown.category}
     if form.is_valid():
         on, known = (_end_of(form.cleaned_data[name], at) for name in ("on", "known"))
-        past = history.balance_as_of(wallet=shown, effective_at=on, known_at=known, at=at)
+        past = history.name_sources(history.balance_as_of(wallet=shown, effective_at=on, known_at=known, at=at))
         present = history.balance_as_of(wallet=shown, at=at)
         change = history.difference(past, present)
         context |= {
