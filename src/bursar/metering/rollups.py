@@ -276,6 +276,16 @@ _VERIFY: Final = f"""
     UNION ALL
     {
     _compared(
+        "usage of",
+        "category",
+        _unfolded("usage_category_month", ("category_id",)),
+        "SELECT %(category)s::bigint AS category_id, day, ticks FROM fresh",
+        ("category_id",),
+    )
+}
+    UNION ALL
+    {
+    _compared(
         "usage by resource, person and product of",
         "wallet",
         _unfolded("usage_detail_month", _DETAIL_KEYS),
