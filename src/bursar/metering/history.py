@@ -4,7 +4,7 @@ Each statement stays inside one category, and their number does not depend on ho
 """
 
 from calendar import monthrange
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -192,6 +192,14 @@ class _Months:
     after: int
     total: int
 
+    def without(self, others: "_Months") -> "_Months":
+        return _Months(
+            {day: self.by_day.get(day, 0) - others.by_day.get(day, 0) for day in {*self.by_day, *others.by_day}},
+            {month: ticks - others.by_month.get(month, 0) for month, ticks in self.by_month.items()},
+            self.after - others.after,
+            self.total - others.total,
+        )
+
     def within(self, first: date, last: date) -> int:
         day, total = first, 0
         while day <= last:
@@ -210,44 +218,79 @@ class _Months:
 
 _SUMS: Final = ", ".join(f"sum({day})" for day in DAYS)
 _NO_DAYS: Final = ", ".join("0" for _day in DAYS)
-_SERIES: Final = f"""
-    WITH fresh AS MATERIALIZED (
-        SELECT day, ticks FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r
-        WHERE wallet_id = ANY(%(wallets)s) AND day >= %(first)s
-    )
-    SELECT 'days', month, sum(ticks), {_SUMS} FROM usage_month
-    WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s) AND month = ANY(%(by_day)s::date[]) GROUP BY month
-    UNION ALL
-    SELECT 'month', month, sum(ticks), {_NO_DAYS} FROM usage_month
-    WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s) AND month = ANY(%(by_month)s::date[]) GROUP BY month
-    UNION ALL
-    SELECT 'after', NULL, sum(ticks), {_NO_DAYS} FROM usage_month
-    WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s) AND month > %(last)s
-    UNION ALL
-    SELECT 'days', month, sum(ticks), {sums_by_day()}
-    FROM (SELECT date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks FROM fresh) f
-    GROUP BY month
-    UNION ALL
-    SELECT 'total', NULL, sum(used_ticks), {_NO_DAYS} FROM wallet
-    WHERE category_id = %(category)s AND id = ANY(%(wallets)s)
-"""  # noqa: S608  constants
+# Wallets, one look into the table for each: what it costs follows the answer, not the table. A list of thousands written
+# into each condition would take longer to plan than to carry out.
+_CHOSEN: Final = "chosen AS MATERIALIZED (SELECT unnest(%(chosen)s::bigint[]) AS id)"
+
+
+def _each(table: str, columns: str, condition: str, key: str = "wallet_id") -> str:
+    """Rows of a table of months for each of the chosen."""
+    return f"""chosen CROSS JOIN LATERAL (
+        SELECT {columns} FROM {table} t WHERE t.category_id = %(category)s AND t.{key} = chosen.id AND {condition} OFFSET 0
+    ) m"""  # noqa: S608  constants
+
+
+def _series(source: Callable[[str, str], str], used: str, kept: str) -> str:
+    """A statement's rows of kind, month, sum, thirty-one sums.
+
+    source   table of months: columns, condition -> rows
+    used     what all of them used in all
+    kept     which of the reports after the mark count
+    """
+    return f"""
+        WITH {_CHOSEN}, fresh AS MATERIALIZED (
+            SELECT day, ticks FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r WHERE {kept} AND day >= %(first)s
+        )
+        SELECT 'days', month, sum(ticks), {_SUMS}
+        FROM {source(f"month, ticks, {', '.join(DAYS)}", "month = ANY(%(by_day)s::date[])")} GROUP BY month
+        UNION ALL
+        SELECT 'month', month, sum(ticks), {_NO_DAYS}
+        FROM {source("month, ticks", "month = ANY(%(by_month)s::date[])")} GROUP BY month
+        UNION ALL
+        SELECT 'after', NULL, sum(ticks), {_NO_DAYS} FROM {source("ticks", "month > %(last)s")}
+        UNION ALL
+        SELECT 'days', month, sum(ticks), {sums_by_day()}
+        FROM (SELECT date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks FROM fresh) f
+        GROUP BY month
+        UNION ALL
+        SELECT 'total', NULL, {used}, {_NO_DAYS}
+    """  # noqa: S608  constants
+
+
+_OF_WALLETS: Final = _series(
+    lambda columns, condition: _each("usage_month", columns, condition),
+    "(SELECT sum(used_ticks) FROM chosen JOIN wallet ON wallet.id = chosen.id WHERE category_id = %(category)s)",
+    "wallet_id IN (SELECT id FROM chosen)",
+)
+_OF_CATEGORY: Final = _series(
+    lambda columns, condition: (
+        f"(SELECT {columns} FROM usage_category_month WHERE category_id = %(category)s AND {condition}) m"  # noqa: S608
+    ),
+    "(SELECT sum(used_ticks) FROM wallet WHERE category_id = %(category)s)",
+    "true",
+)
+# From so many wallets on it is worth asking whether the others are fewer.
+_MANY: Final = 500
 
 
 def _months(category_id: int, wallet_ids: Iterable[int], days: Days, step: Step) -> _Months:
+    """The sums of wallets; of more than half of a category's, those of the whole category without the others."""
     by_day = days.months if step is not Step.MONTH else [month for month, _first, _last in days.edges]
     by_month = [] if step is not Step.MONTH else days.whole_months
-    rows = ask(
-        _SERIES,
-        category_id,
-        {
-            "wallets": sorted(wallet_ids),
-            "by_day": by_day,
-            "by_month": by_month,
-            "first": days.first,
-            "last": month_of(days.last),
-        },
-    )
-    return _gathered(rows, days, set(by_month))
+    parameters = {"by_day": by_day, "by_month": by_month, "first": days.first, "last": month_of(days.last)}
+
+    def asked(statement: str, chosen: list[int]) -> _Months:
+        rows = ask(statement, category_id, {**parameters, "chosen": chosen})
+        return _gathered(rows, days, set(by_month))
+
+    wanted = sorted(wallet_ids)
+    rows = Wallet.objects.filter(category_id=category_id)
+    if len(wanted) < _MANY or rows.count() > 2 * len(wanted):
+        return asked(_OF_WALLETS, wanted)
+    inside = set(wanted)
+    others = [pk for pk in rows.values_list("pk", flat=True) if pk not in inside]
+    whole = asked(_OF_CATEGORY, [])
+    return whole.without(asked(_OF_WALLETS, sorted(others))) if others else whole
 
 
 def _gathered(rows: Iterable[Sequence[Any]], days: Days, by_month: set[date]) -> _Months:
@@ -458,16 +501,25 @@ _KEYS: Final[Mapping[By, tuple[str, tuple[str, ...]]]] = {
 }
 
 
-def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str) -> str:
-    """A statement's rows of keys and ticks from a table of months: whole months by their sum, of the others the days."""
+def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", each: str = "") -> str:
+    """A statement's rows of keys and ticks from a table of months: whole months by their sum, of the others the days.
+
+    chosen   a condition on the rows
+    each     instead: the column that is one of the rows of `chosen`, which the statement begins with
+    """
     key = ", ".join(keys)
-    parts = [
-        f"""SELECT {key}, ticks FROM {table}
-            WHERE category_id = %(category)s AND {chosen} AND month = ANY(%(whole_months)s::date[])"""  # noqa: S608
-    ]
+
+    def rows(ticks: str, condition: str) -> str:
+        if each:
+            source = _each(table, f"{key}, {ticks} AS ticks", condition, each)
+            return f"SELECT {key}, ticks FROM {source}"  # noqa: S608
+        return (
+            f"SELECT {key}, {ticks} AS ticks FROM {table} WHERE category_id = %(category)s AND {chosen} AND {condition}"  # noqa: S608
+        )
+
+    parts = [rows("ticks", "month = ANY(%(whole_months)s::date[])")]
     parts += [
-        f"""SELECT {key}, {" + ".join(DAYS[first - 1 : last])} FROM {table}
-            WHERE category_id = %(category)s AND {chosen} AND month = %(edge_{number})s"""  # noqa: S608
+        rows(" + ".join(DAYS[first - 1 : last]), f"month = %(edge_{number})s")
         for number, (_month, first, last) in enumerate(days.edges)
     ]
     return " UNION ALL ".join(parts)
@@ -486,19 +538,18 @@ def _sums(category_id: int, wallet_ids: Iterable[int], days: Days, by: By, limit
     """Rows of keys, ticks, the sum of all and how many there are, the most first; those that come to nothing left out."""
     table, keys = _KEYS[by]
     key = ", ".join(keys)
-    chosen = "wallet_id = ANY(%(wallets)s)"
     with_products = f", {WITH_PRODUCTS}" if by is By.PRODUCT else ""
     statement = f"""
-        WITH fresh AS MATERIALIZED (
+        WITH {_CHOSEN}, fresh AS MATERIALIZED (
             SELECT * FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r
-            WHERE {chosen} AND day BETWEEN %(first)s AND %(last)s
+            WHERE wallet_id IN (SELECT id FROM chosen) AND day BETWEEN %(first)s AND %(last)s
         ){with_products}
         SELECT {key}, sum(ticks) AS used, sum(sum(ticks)) OVER () AS total, count(*) OVER () AS number
-        FROM ({period_sums(days, table, keys, chosen)}
+        FROM ({period_sums(days, table, keys, each="wallet_id")}
               UNION ALL SELECT {key}, ticks FROM {"reports" if with_products else "fresh"}) s
         GROUP BY {key} HAVING sum(ticks) <> 0 ORDER BY used DESC, {key} LIMIT %(limit)s
     """  # noqa: S608  constants
-    parameters = {"wallets": sorted(wallet_ids), "limit": limit, **period_parameters(days)}
+    parameters = {"chosen": sorted(wallet_ids), "limit": limit, **period_parameters(days)}
     return list(ask(statement, category_id, parameters))
 
 
@@ -661,16 +712,17 @@ def _drawn_lately(category_id: int, allocation_ids: Sequence[int], at: datetime)
         return {}
     today = at.astimezone(UTC).date()
     days = Days(today - timedelta(days=LATELY_DAYS - 1), today)
-    chosen = "allocation_id = ANY(%(allocations)s)"
     statement = f"""
+        WITH {_CHOSEN}
         SELECT allocation_id, sum(ticks) FROM (
-            {period_sums(days, "drawn_month", ("allocation_id",), chosen)}
+            {period_sums(days, "drawn_month", ("allocation_id",), each="allocation_id")}
             UNION ALL
-            SELECT p.allocation_id, p.drawn_ticks {POSTINGS_AFTER} AND p.{chosen} AND p.drawn_ticks <> 0
+            SELECT p.allocation_id, p.drawn_ticks {POSTINGS_AFTER} AND p.drawn_ticks <> 0
+              AND p.allocation_id IN (SELECT id FROM chosen)
               AND (p.effective_at AT TIME ZONE 'UTC')::date BETWEEN %(first)s AND %(last)s
         ) s GROUP BY allocation_id
     """  # noqa: S608  constants
-    rows = ask(statement, category_id, {"allocations": sorted(allocation_ids), **period_parameters(days)})
+    rows = ask(statement, category_id, {"chosen": sorted(allocation_ids), **period_parameters(days)})
     return {allocation_id: int(ticks) for allocation_id, ticks in rows}
 
 

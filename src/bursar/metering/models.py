@@ -111,7 +111,7 @@ class RollupMark(models.Model):
         return f"{self.category_id} {self.report_id} {self.posting_id}"
 
 
-# The days of a month, columns d01 to d31 of the next three tables, are known to `bursar.metering.rollups` alone.
+# The days of a month, columns d01 to d31 of the next four tables, are known to `bursar.metering.rollups` alone.
 class UsageMonth(models.Model):
     """What a wallet's reports of use in a month posted, by day. A cache of the reports."""
 
@@ -146,6 +146,21 @@ class UsageDetailMonth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.wallet_id} {self.month} {self.user} {self.ticks}"
+
+
+class UsageCategoryMonth(models.Model):
+    """The same of all wallets of a category together, whose sum may be more than a wallet can hold."""
+
+    pk = models.CompositePrimaryKey("category_id", "month")
+    category_id = models.BigIntegerField()
+    month = models.DateField()
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_category_month"
+
+    def __str__(self) -> str:
+        return f"{self.category_id} {self.month} {self.ticks}"
 
 
 class DrawnMonth(models.Model):

@@ -77,28 +77,29 @@ REPORT_COLUMNS: Final = """
 """
 
 
-def sums_by_day(ticks: str = "ticks") -> str:
+def sums_by_day() -> str:
     """Thirty-one sums, one for each day of the month of rows with `number`, the day's."""
     return ", ".join(
-        f"coalesce(sum({ticks}) FILTER (WHERE number = {number}), 0)::bigint AS {name}"
+        f"coalesce(sum(ticks) FILTER (WHERE number = {number}), 0) AS {name}"
         for number, name in enumerate(DAYS, start=1)
     )
 
 
 def _gather(table: str, keys: Sequence[str], source: str) -> str:
     """Add the rows of `source` (keys, day, ticks) to a table of months."""
-    key = ", ".join(keys)
+    key = ", ".join((*keys, "month"))
     return f"""
-        INSERT INTO {table} (category_id, {key}, month, ticks, {", ".join(DAYS)})
-        SELECT %(category)s, {key}, month, sum(ticks)::bigint, {sums_by_day()}
-        FROM (SELECT {key}, date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks
+        INSERT INTO {table} (category_id, {key}, ticks, {", ".join(DAYS)})
+        SELECT %(category)s, {key}, sum(ticks), {sums_by_day()}
+        FROM (SELECT *, date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number
               FROM {source} WHERE ticks <> 0) s
-        GROUP BY {key}, month
-        ON CONFLICT (category_id, {key}, month) DO UPDATE
+        GROUP BY {key}
+        ON CONFLICT (category_id, {key}) DO UPDATE
         SET ticks = {table}.ticks + excluded.ticks, {", ".join(f"{day} = {table}.{day} + excluded.{day}" for day in DAYS)}
     """  # noqa: S608  constants of this module
 
 
+_TABLES: Final = ("usage_month", "usage_category_month", "usage_detail_month", "drawn_month", "quota_history")
 _USAGE_KEYS: Final = ("wallet_id",)
 _DETAIL_KEYS: Final = ("wallet_id", "resource_id", "person_id", "user_name", "product")
 _DRAWN_KEYS: Final = ("allocation_id",)
@@ -108,6 +109,8 @@ _GATHER_REPORTS: Final = f"""
         SELECT {REPORT_COLUMNS} {REPORTS_AFTER} ORDER BY r.recorded_at, r.id LIMIT %(limit)s
     ), {WITH_PRODUCTS}, by_wallet AS (
         {_gather("usage_month", _USAGE_KEYS, "fresh")}
+    ), by_category AS (
+        {_gather("usage_category_month", (), "fresh")}
     ), in_detail AS (
         {_gather("usage_detail_month", _DETAIL_KEYS, "reports")}
     )
@@ -143,7 +146,7 @@ def rebuild(*, category_id: int, limit: int = 20 * AT_ONCE) -> int:
     """Gather everything anew from reports and postings; how many there were. Readers see the old until it is done."""
     _mark_to_change(category_id)
     with connection.cursor() as cursor:
-        for table in ("usage_month", "usage_detail_month", "drawn_month", "quota_history"):
+        for table in _TABLES:
             cursor.execute(f"DELETE FROM {table} WHERE category_id = %s", [category_id])  # noqa: S608
     _write_mark(category_id, Mark())
     gathered = 0
@@ -273,6 +276,16 @@ _VERIFY: Final = f"""
     UNION ALL
     {
     _compared(
+        "usage of",
+        "category",
+        _unfolded("usage_category_month", ("category_id",)),
+        "SELECT %(category)s::bigint AS category_id, day, ticks FROM fresh",
+        ("category_id",),
+    )
+}
+    UNION ALL
+    {
+    _compared(
         "usage by resource, person and product of",
         "wallet",
         _unfolded("usage_detail_month", _DETAIL_KEYS),
@@ -307,6 +320,9 @@ _VERIFY: Final = f"""
     UNION ALL
     SELECT 'wallet', wallet_id, 'sum of ' || month, ticks::text, ({" + ".join(DAYS)})::text
     FROM usage_month WHERE category_id = %(category)s AND ticks <> {" + ".join(DAYS)}
+    UNION ALL
+    SELECT 'category', category_id, 'sum of ' || month, ticks::text, ({" + ".join(DAYS)})::text
+    FROM usage_category_month WHERE category_id = %(category)s AND ticks <> {" + ".join(DAYS)}
     UNION ALL
     SELECT 'wallet', wallet_id, 'sum in detail of ' || month, ticks::text, ({" + ".join(DAYS)})::text
     FROM usage_detail_month WHERE category_id = %(category)s AND ticks <> {" + ".join(DAYS)}

@@ -83,6 +83,13 @@ class _Asked:
         return " AND ".join(found) or "true"
 
     @property
+    def table(self) -> str:
+        """The smallest table of months that can tell the sum."""
+        if self.resource_id is not None:
+            return "usage_detail_month"
+        return "usage_category_month" if self.chosen == "true" else "usage_month"
+
+    @property
     def parameters(self) -> dict[str, Any]:
         return {
             "wallets": None if self.wallet_ids is None else list(self.wallet_ids),
@@ -100,7 +107,7 @@ class _Asked:
 
     def sums(self, days: Days, keys: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
         """Rows of keys and ticks, of which none come to nothing. `columns`: the keys of a report."""
-        table = "usage_month" if keys == ("category_id",) and self.resource_id is None else "usage_detail_month"
+        table = self.table if keys == ("category_id",) else "usage_detail_month"
         key = ", ".join(keys)
         statement = f"""
             SELECT {key}, sum(ticks)::bigint FROM (
@@ -138,7 +145,7 @@ def usage_by_day(
     days = asked.days
     if time_zone != "UTC" or days is None:
         return _reports_by_day(asked, time_zone)
-    table = "usage_month" if resource_id is None else "usage_detail_month"
+    table = asked.table
     statement = f"""
         SELECT month, {", ".join(f"sum({day})" for day in DAYS)} FROM {table}
         WHERE category_id = %(category)s AND {asked.chosen} AND month BETWEEN %(first_month)s AND %(last)s GROUP BY month

@@ -146,6 +146,7 @@ def test_rebuild__what_was_tampered_with__is_found_and_mended(category, universi
     with connection.cursor() as cursor:
         cursor.execute("UPDATE drawn_month SET ticks = 9, d21 = 9")
         cursor.execute("UPDATE quota_history SET quota_ticks = 999")
+        cursor.execute("UPDATE usage_category_month SET ticks = 12, d21 = 12")
     found = {
         (one.subject, one.subject_id, one.figure, one.balance, one.reports)
         for one in selectors.verify(category_id=category.pk)
@@ -159,6 +160,7 @@ def test_rebuild__what_was_tampered_with__is_found_and_mended(category, universi
     assert ("wallet", wallet_id, told, "10", "0") in found
     assert ("wallet", wallet_id, told, "0", "10") in found
     assert ("allocation", root.pk, "drawn on 2026-11-21", "9", "10") in found
+    assert ("category", category.pk, "usage of 2026-11-21", "12", "10") in found
     assert len([one for one in found if one[0] == "allocation" and "quota and window" in one[2]]) == 1
     assert rollups.rebuild(category_id=category.pk) > 0
     assert selectors.verify(category_id=category.pk) == []
@@ -253,6 +255,37 @@ def test_series__of_a_tree__tells_change_level_quota_and_utilisation(category, u
         (date(2026, 1, 1), 100, 100, 1000),
         (date(2026, 2, 1), 60, 160, 400),
     ]
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_series__of_most_of_a_category__is_the_whole_without_the_others(
+    category, university, projects, gathered, monkeypatch
+) -> None:
+    root = make_allocation(university, category, 1000)
+    for project in projects:
+        make_allocation(project, category, 500, source=root.wallet)
+    alone = make_workspace(make_organization("Elsewhere"))
+    make_allocation(alone, category, 10)
+    post(
+        *(make_report(place, category, 1, until=AT - timedelta(days=40)) for place in (*projects, alone)),
+        make_report(alone, category, 7),
+        make_report(projects[0], category, 3, until=noon(10, 1)),
+    )
+    if gathered:
+        gather(category)
+    wallet = wallet_of(university, category)
+
+    def told(many):
+        monkeypatch.setattr(history, "_MANY", many)
+        found = []
+        for days in (Days(date(2026, 9, 30), date(2026, 10, 13)), Days(date(2026, 9, 30), TODAY)):
+            for step in Step:
+                series = history.usage_series(wallet=wallet, days=days, at=AT, step=step)
+                found.append([(point.change_ticks, point.level_ticks) for point in series.points])
+        return found
+
+    assert told(1) == told(500)
+    assert told(1)[2] == [(0, 0), (6, 6)]
 
 
 def test_series__of_a_level__stands_from_day_to_day_and_falls_when_the_quota_ends(drive, university) -> None:

@@ -27,6 +27,13 @@ CREATE TABLE usage_detail_month (
     PRIMARY KEY (category_id, wallet_id, month, resource_id, person_id, user_name, product) INCLUDE (ticks)
 );
 CREATE INDEX usage_detail_month_resource ON usage_detail_month (resource_id, category_id, month) WHERE resource_id <> 0;
+CREATE TABLE usage_category_month (
+    category_id bigint NOT NULL,
+    month date NOT NULL,
+    ticks numeric NOT NULL,
+    {DAYS.replace("bigint", "numeric")},
+    PRIMARY KEY (category_id, month)
+);
 CREATE TABLE drawn_month (
     category_id bigint NOT NULL,
     allocation_id bigint NOT NULL,
@@ -89,7 +96,9 @@ class Migration(migrations.Migration):
         ),
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                migrations.RunSQL(ROLLUPS, "DROP TABLE usage_month, usage_detail_month, drawn_month;")
+                migrations.RunSQL(
+                    ROLLUPS, "DROP TABLE usage_month, usage_detail_month, usage_category_month, drawn_month;"
+                )
             ],
             state_operations=[
                 migrations.CreateModel(
@@ -143,6 +152,26 @@ class Migration(migrations.Migration):
                         ("ticks", models.BigIntegerField()),
                     ],
                     options={"db_table": "usage_detail_month"},
+                ),
+                migrations.CreateModel(
+                    name="UsageCategoryMonth",
+                    fields=[
+                        (
+                            "pk",
+                            models.CompositePrimaryKey(
+                                "category_id",
+                                "month",
+                                blank=True,
+                                editable=False,
+                                primary_key=True,
+                                serialize=False,
+                            ),
+                        ),
+                        ("category_id", models.BigIntegerField()),
+                        ("month", models.DateField()),
+                        ("ticks", models.DecimalField(decimal_places=0, max_digits=40)),
+                    ],
+                    options={"db_table": "usage_category_month"},
                 ),
                 migrations.CreateModel(
                     name="DrawnMonth",
