@@ -105,6 +105,10 @@ class Listing:
         return boxes
 
     @property
+    def searches(self) -> bool:
+        return bool(self.search)
+
+    @property
     def narrowed(self) -> bool:
         return bool(self.words) or any(box.value for box in self.boxes)
 

@@ -26,8 +26,6 @@ from tests.factories.grants import HOUR, Grants, given_to, make_grants, states_o
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KILLS = int(os.environ.get("BURSAR_AWARD_KILLS", "6"))
-
 
 @pytest.fixture
 def grants(transactional_db: None, at: datetime) -> Iterator[Grants]:
@@ -149,14 +147,15 @@ for line in sys.stdin:
 """
 
 
-def test_award__process_killed_at_any_moment__is_whole_or_is_not(grants: Grants) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.soak)])
+def test_award__process_killed_at_any_moment__is_whole_or_is_not(grants: Grants, kills: int) -> None:
     """Killed by SIGKILL at random moments; what was killed before the commit is then approved again."""
     database = connection.settings_dict
     url = f"postgresql://{database['USER']}@/{quote(database['NAME'])}?host={quote(database['HOST'], safe='/')}"
     keys = ",".join(settings.BURSAR_KEYS)
     rows = [
         grants.apply((grants.north, grants.cpu, HOUR), (grants.north, grants.disk, 2), project_name=f"Killed {n}")
-        for n in range(KILLS)
+        for n in range(kills)
     ]
     runner = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _KILLED],
@@ -170,7 +169,7 @@ def test_award__process_killed_at_any_moment__is_whole_or_is_not(grants: Grants)
     chance = random.Random(4)
     try:
         for number, row in enumerate(rows):
-            delay = 30 * number / KILLS / 100 + chance.random() * 0.1
+            delay = 30 * number / kills / 100 + chance.random() * 0.1
             line = f"{row.pk} {grants.north.pk} {grants.reviewer.pk} {grants.at.isoformat()} {delay}\n"
             runner.stdin.write(line)
             runner.stdin.flush()
@@ -184,7 +183,7 @@ def test_award__process_killed_at_any_moment__is_whole_or_is_not(grants: Grants)
             grants.approve(row, grants.north, grants.reviewer)
         _whole_or_nothing(row)
         assert states_of(row)[0] == "approved"
-    assert Allocation.objects.filter(source=grants.wallet(grants.north)).count() == KILLS
+    assert Allocation.objects.filter(source=grants.wallet(grants.north)).count() == kills
     assert accounting.verify(category_id=grants.cpu.pk) == accounting.verify(category_id=grants.disk.pk) == []
 
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -121,7 +121,8 @@ def money(amount: Money | Decimal | int | None, currency: str = "") -> str:
 def when(context: Context, moment: datetime | date | None, style: str = "time") -> str:
     """`{% when moment %}`: the viewer's own time with the exact UTC instant as its title.
 
-    style   "time" (day and time), "date" (the day), "relative" ("in 3 days", "2 hours ago")
+    style   "time" (day and time), "date" (the day), "last" (the last day that a period touches which ends then),
+            "relative" ("in 3 days", "2 hours ago")
     """
     if moment is None:
         return mark_safe('<span class="text-secondary">–</span>')
@@ -139,7 +140,8 @@ def when(context: Context, moment: datetime | date | None, style: str = "time") 
         else:
             shown = _("{time} ago").format(time=timesince(moment, at, depth=1))
     else:
-        shown = formats.date_format(local, "DATE_FORMAT" if style == "date" else "DATETIME_FORMAT")
+        day = local - timedelta(microseconds=1) if style == "last" else local
+        shown = formats.date_format(day, "DATETIME_FORMAT" if style == "time" else "DATE_FORMAT")
     title = f"{local:%Y-%m-%d %H:%M %Z} · {utc:%Y-%m-%d %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat().replace("+00:00", "Z"), title, shown)
 
