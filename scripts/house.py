@@ -509,14 +509,9 @@ def assets() -> None:
     make_assets()
 
 
-def bench() -> None:
+def bench() -> NoReturn:
     environment()
-    programs = sorted((ROOT / "scripts" / "bench").glob("bench_*.py"))
-    for program in programs:
-        print(f"\n== {program.stem}", flush=True)
-        subprocess.run([str(PYTHON), str(program)], cwd=ROOT, check=True)
-    if not programs:
-        print("There is nothing to measure yet.")
+    become("-m", "bursar.config", "ledger", "bench", *sys.argv[2:])
 
 
 def soak() -> None:

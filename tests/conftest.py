@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 
@@ -14,6 +15,9 @@ def pytest_configure() -> None:
 
     # The real ones are slow on purpose; hundreds of people are made here.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # On a busy machine the time that an example takes says nothing.
+    hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("busy")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

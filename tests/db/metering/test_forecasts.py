@@ -175,7 +175,7 @@ def test_forecast__more_history__costs_no_more_queries(university, category, dja
     wallet = Wallet.objects.select_related("category", "workspace__project").get()
     for days in (0, 28):
         use(university, category, 24, days=days) if days else None
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(5):
             forecast_of(wallet=wallet, at=NOON)
 
 
