@@ -53,13 +53,6 @@ class RecipientMissing(DomainError):
 
 
 @dataclass(eq=False)
-class RecipientFixed(DomainError):
-    kind: ClassVar[Kind] = Kind.CONFLICT
-    code: ClassVar[str] = "recipient_fixed"
-    message: ClassVar[str] = N_("For whom an application is cannot be changed. Withdraw it and make a new one.")
-
-
-@dataclass(eq=False)
 class ProjectNameMissing(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "project_name_missing"
