@@ -161,10 +161,11 @@ class Visitor:
         self.page.set_viewport_size({"width": width, "height": height})
 
     def shoot(self, name: str) -> Path:
-        """A picture of the whole page, to be looked at."""
+        """A picture of the whole page, to be looked at; of a very long one its beginning, as drawing the rest takes a minute."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         file = SHOTS / f"{name}-{self.look}.png"
-        self.page.screenshot(path=file, full_page=True)
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        self.page.screenshot(path=file, full_page=height < 10_000)
         return file
 
     def close(self) -> None:
