@@ -1,6 +1,7 @@
 """Several clients at the same time, each in a connection of its own."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -71,26 +72,33 @@ def test_post__one_id_with_two_contents_at_once__one_is_booked_and_one_refused()
     clean(category)
 
 
-def test_post__eight_clients_on_two_categories__none_fails_and_nothing_is_lost() -> None:
-    categories = [make_category() for _ in range(2)]
+@pytest.mark.parametrize(("count", "each"), [(1, 1), (2, 2), (8, 1)])
+def test_post__eight_clients_on_one_or_more_categories__none_fails_and_nothing_is_lost(count: int, each: int) -> None:
+    """All on one; all on the same two, in either order; each on one of its own."""
+    categories = [make_category() for _ in range(count)]
     university = make_organization()
     places = [make_workspace(make_project(organization=university)) for _ in range(4)]
     for category in categories:
-        root = make_allocation(make_workspace(university), category, 500)
+        root = make_allocation(make_workspace(university), category, 100)
         for place in places:
             make_allocation(place, category, 200, source=root.wallet)
+    turns, begun = 4, time.monotonic()
 
     def client(number: int) -> None:
-        for turn in range(6):
+        for turn in range(turns):
             chosen = categories if number % 2 else [*reversed(categories)]
+            chosen = chosen if each > 1 else [categories[number % count]]
             post(*(make_report(places[(number + turn) % 4], category, 20) for category in chosen))
 
     outcomes = at_once([lambda number=number: client(number) for number in range(8)])
     assert outcomes == [None] * 8
+    requests = 8 * turns
+    print(f"8 clients on {count} categories: {requests / (time.monotonic() - begun):.0f} requests a second")
     for category in categories:
         wallets = Wallet.objects.filter(category=category)
-        assert sum(wallets.values_list("used_ticks", flat=True)) == 8 * 6 * 20
-        assert sum(wallets.values_list("uncovered_ticks", flat=True)) == 8 * 6 * 20 - 500
+        used = requests * each * 20 // count
+        assert sum(wallets.values_list("used_ticks", flat=True)) == used
+        assert sum(wallets.values_list("uncovered_ticks", flat=True)) == max(0, used - 100)
         clean(category)
 
 
