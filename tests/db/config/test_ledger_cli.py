@@ -21,7 +21,7 @@ SCENARIOS = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
 def standing(monkeypatch) -> None:
     """The tests' own database runs already."""
     monkeypatch.setattr(ledger_cli, "_setup", lambda **_: None)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(ledger_cli.out, "_width", 200)  # COLUMNS is read when the console is made
 
 
 @pytest.fixture
