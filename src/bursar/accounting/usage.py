@@ -23,7 +23,6 @@ class Posted:
 
     operation_id: int
     loaded: Loaded
-    now: datetime
 
 
 def post_usage(
@@ -56,7 +55,7 @@ def post_usage(
     operation = ledger.operation("usage")
     _journal_usage(ledger, operation, changes, rows, amounts, instants, bounds)
     ledger.finish()
-    return Posted(operation, loaded, ledger.now)
+    return Posted(operation, loaded)
 
 
 def _journal_usage(
