@@ -152,7 +152,7 @@ def add_postings(nation: Nation, count: int) -> None:
                 SELECT up.leaf, a.wallet_id, a.id, a.source_id FROM up JOIN allocation a ON a.wallet_id = up.source_id
             ), leaves AS (
                 SELECT leaf, row_number() OVER (ORDER BY leaf) - 1 AS place, count(*) OVER () AS number
-                FROM (SELECT DISTINCT leaf FROM up) AS some
+                FROM (SELECT DISTINCT leaf FROM up) AS leaves
             ), operation AS (
                 INSERT INTO ledger_operation (category_id, kind, reason, effective_at, recorded_at)
                 SELECT %(category)s, 'usage', '', %(begin)s + n * interval '6 minutes', %(begin)s + n * interval '6 minutes'
