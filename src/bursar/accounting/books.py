@@ -1,7 +1,7 @@
 """Between the tables and the engine: load the part of a category's ledger that is needed, and write back what changed."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,6 +81,11 @@ def micros(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+def all_micros(instants: Iterable[datetime]) -> Ints:
+    """The same of many. Raises TypeError where one has no time zone."""
+    return np.array([(at - EPOCH) // MICROSECOND for at in instants], dtype=np.int64)
+
+
 def instant(count: int) -> datetime:
     return EPOCH + count * MICROSECOND
 
@@ -126,6 +131,7 @@ class Loaded:
     """A part of a category's ledger as a book, with the tables' ids beside its rows.
 
     next_due   the next instant at which anything in the category starts, ends or closes, after the one it was loaded for
+    bounds     what `epoch_bounds` found, from `bounds_since` on
     """
 
     category: ProductCategory
@@ -134,10 +140,14 @@ class Loaded:
     workspace_ids: list[int]
     allocation_ids: list[int]
     next_due: int = MAX
+    bounds: Ints | None = None
+    bounds_since: datetime = EPOCH
     row_of_wallet: dict[int, int] = field(default_factory=dict)
     row_of_allocation: dict[int, int] = field(default_factory=dict)
+    wallet_of_workspace: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.wallet_of_workspace = dict(zip(self.workspace_ids, self.wallet_ids, strict=True))
         self.row_of_wallet = {key: row for row, key in enumerate(self.wallet_ids)}
         self.row_of_allocation = {key: row for row, key in enumerate(self.allocation_ids)}
 
@@ -190,6 +200,12 @@ _KEPT_MAX: Final = 64
 _WALLETS_KEPT_MAX: Final = 20_000
 
 
+def known_wallets(category_id: int, held: Held) -> Mapping[int, int]:
+    """The wallets of workspaces in a category, as far as they are known without asking."""
+    stamp, kept = _KEPT.get(category_id, (0, None))
+    return {} if kept is None or stamp != held.stamp else kept.wallet_of_workspace
+
+
 def _load_or_take(category: ProductCategory, wallet_ids: Iterable[int], at: datetime, held: Held) -> Loaded:
     """What an operation needs: as it was kept, if nothing was written since and nothing is due; else from the tables."""
     wanted = set(wallet_ids)
@@ -212,20 +228,36 @@ def _keep(stamp: int, loaded: Loaded) -> None:
     _KEPT[loaded.category.pk] = (stamp, loaded)
 
 
-def epoch_bounds(category_id: int, first: datetime, last: datetime) -> Ints:
-    """The starts and ends of all the category's allocations in `(first, last]`, as the engine counts instants."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT micros_of(start) FROM allocation
-            WHERE category_id = %(category)s AND start > %(first)s AND start <= %(last)s
-            UNION SELECT micros_of("end") FROM allocation
-            WHERE category_id = %(category)s AND "end" > %(first)s AND "end" <= %(last)s
-            ORDER BY 1
-            """,
-            {"category": category_id, "first": first, "last": last},
-        )
-        return np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+def epoch_bounds(loaded: Loaded, since: datetime) -> Ints:
+    """The starts and ends of all the category's allocations at an instant and later, as the engine counts instants; ascending.
+
+    They are kept with what was loaded: allocations do not change between reports.
+    """
+    if loaded.bounds is None or loaded.bounds_since > since:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT micros_of(start) FROM allocation WHERE category_id = %(category)s AND start >= %(since)s
+                UNION SELECT micros_of("end") FROM allocation WHERE category_id = %(category)s AND "end" >= %(since)s
+                """,
+                {"category": loaded.category.pk, "since": since},
+            )
+            loaded.bounds = np.unique(np.array([row[0] for row in cursor.fetchall()], dtype=np.int64))
+            loaded.bounds_since = since
+    return loaded.bounds
+
+
+ROWS_OF_AN_OPERATION: Final = 1 << 24
+
+
+def row_ids(operation_id: int, first: int, count: int) -> Ints:
+    """The ids of rows that an operation writes into a table: in the order of operations, and within one in that of writing.
+
+    A sequence would be asked for each row, which costs as much as a tenth of writing it.
+    """
+    if first + count > ROWS_OF_AN_OPERATION:
+        raise OverflowError(f"an operation writes at most {ROWS_OF_AN_OPERATION} rows into a table")
+    return np.arange(first, first + count, dtype=np.int64) + operation_id * ROWS_OF_AN_OPERATION
 
 
 _NEVER: Final = np.iinfo(np.int64).min
@@ -266,6 +298,14 @@ class _Rows:
 
     def sort_of(self, row: int) -> _Sort:
         return _Sort(bool(self.allocation[row] != ROOT), bool(self.start[row] != _NEVER), int(self.turned[row]))
+
+
+class _Step(NamedTuple):
+    """A statement that writes balances, and how many rows it changes."""
+
+    statement: str
+    values: list[Any]
+    rows: int
 
 
 def _alike(rows: _Rows) -> list[Ints]:
@@ -468,22 +508,24 @@ class Ledger:
     def _write_balances(self) -> None:
         """In one message: each way to the server and back counts when a request has a single report."""
         stamp = secrets.randbits(62) + 1
-        clock = (
+        clock = _Step(
             """
             INSERT INTO ledger_clock (category_id, applied_until, stamp) VALUES (%s, %s, %s)
             ON CONFLICT (category_id) DO UPDATE SET applied_until = excluded.applied_until, stamp = excluded.stamp
             """,
             [self.category.pk, self.now, stamp],
+            1,
         )
         if self._keeps:
             transaction.on_commit(partial(_keep, stamp, self.loaded))
         steps = [*self._changed_wallets(), *self._changed_allocations(), clock]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                ";".join(statement for statement, _ in steps), [value for _, values in steps for value in values]
-            )
+        copying.begin_statement(
+            ";".join(step.statement for step in steps),
+            [value for step in steps for value in step.values],
+            rows=sum(step.rows for step in steps),
+        )
 
-    def _changed_wallets(self) -> Iterator[tuple[str, list[Any]]]:
+    def _changed_wallets(self) -> Iterator[_Step]:
         book, before = self.book, self._before
         changed = np.flatnonzero(
             (book.used != before.used)
@@ -495,7 +537,7 @@ class Ledger:
             return
         ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
         columns = (ids, book.used, book.uncovered, book.written_off, book.locked)
-        yield (
+        yield _Step(
             """
             UPDATE wallet w
             SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
@@ -504,9 +546,10 @@ class Ledger:
             WHERE w.id = v.id AND w.category_id = %s
             """,
             [*(copying.array(column[changed]) for column in columns), self.category.pk],
+            len(changed),
         )
 
-    def _changed_allocations(self) -> Iterator[tuple[str, list[Any]]]:
+    def _changed_allocations(self) -> Iterator[_Step]:
         book, before = self.book, self._before
         old = slice(0, len(before.wallet))  # those made in this operation were inserted by whoever made them
         reshaped = (
@@ -519,15 +562,16 @@ class Ledger:
         changed = np.flatnonzero(reshaped)
         ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
         if len(drawn):  # all that a report does
-            yield (
+            yield _Step(
                 """
                 UPDATE allocation a SET drawn_ticks = v.drawn FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, drawn)
                 WHERE a.id = v.id AND a.category_id = %s
                 """,
                 [copying.array(ids[drawn]), copying.array(book.drawn[drawn]), self.category.pk],
+                len(drawn),
             )
         if len(changed):
-            yield (
+            yield _Step(
                 """
                 UPDATE allocation a
                 SET quota_ticks = v.quota, drawn_ticks = v.drawn, start = v.first, "end" = v.last,
@@ -543,6 +587,7 @@ class Ledger:
                     [instant(self._closed[row]) if row in self._closed else None for row in changed.tolist()],
                     self.category.pk,
                 ],
+                len(changed),
             )
 
     def _write_journal(self) -> None:
@@ -550,10 +595,12 @@ class Ledger:
         allocation_ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
         now = micros(self.now)
         blocks = []
+        written = 0
         for rows in self._rows:
             for part in _alike(rows):
                 sort = rows.sort_of(part[0])
                 columns = {
+                    "id": copying.whole(row_ids(rows.operation, written, len(part))),
                     "category_id": copying.whole(self.category.pk),
                     "operation_id": copying.whole(rows.operation),
                     "kind": copying.constant(rows.kind.value),
@@ -573,8 +620,9 @@ class Ledger:
                     "recorded_at": copying.instants(now),
                 }
                 blocks.append((len(part), columns))
+                written += len(part)
         if blocks:
-            copying.write("posting", *blocks)
+            copying.begin("posting", *blocks)
 
     def _follow_locks(self) -> None:
         """Walk down from the wallets whose lock flipped, over those that were not loaded, until nothing changes."""

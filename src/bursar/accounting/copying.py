@@ -5,10 +5,13 @@ Source of the form: PostgreSQL's documentation of COPY, "Binary Format".
 
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import chain
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, groupby
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +34,8 @@ Fixed = tuple[str, Any]
 """Values of one width: their form in NumPy's words, and the values (None: NULL throughout)."""
 Pieces = list[bytes]
 """Values of different widths, each behind its length."""
+Block = tuple[int, Mapping[str, Fixed | Pieces]]
+"""How many rows, and their columns by name."""
 
 
 def whole(values: Any) -> Fixed:
@@ -83,52 +88,99 @@ def whole_or_null(values: Sequence[int | None]) -> Fixed | Pieces:
     return [known[value] for value in values]
 
 
-def write(table: str, *blocks: tuple[int, Mapping[str, Fixed | Pieces]]) -> None:
-    """Add rows to a table.
-
-    blocks   how many rows, and their columns by name; the same names in each
-    """
+def write(table: str, *blocks: Block) -> None:
+    """Add rows to a table; the columns of all blocks have the same names."""
     settle()
     with connection.cursor() as cursor:
-        _write(cursor.cursor, table, blocks)  # psycopg's own, below Django's
+        _send(cursor.cursor, table, _laid_out(blocks))  # psycopg's own, below Django's
 
 
-def begin(table: str, count: int, columns: Mapping[str, Fixed | Pieces]) -> None:
-    """Add rows to a table while the caller goes on computing: whatever is asked of the database next waits for them.
+@dataclass(slots=True)
+class _Lane:
+    """Work on the connection that goes on beside the caller, one piece after the other, in the order given."""
 
-    What goes wrong is raised there. The caller runs inside `settled`.
+    work: deque[Callable[[], object]] = field(default_factory=deque)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    running: Future[None] | None = None
+
+    def put(self, piece: Callable[[], object]) -> None:
+        with self.guard:
+            self.work.append(piece)
+            if self.running is None:
+                self.running = _THREADS.submit(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self.guard:
+                if not self.work:
+                    self.running = None
+                    return
+                piece = self.work.popleft()
+            piece()  # what fails stays in `running`: nothing of what was given after it is begun
+
+    def wait(self) -> None:
+        with self.guard:
+            running = self.running
+        if running is not None:
+            running.result()
+
+
+def begin(table: str, *blocks: Block) -> None:
+    """As `write`; inside `settled` the caller may go on while many rows are written.
+
+    Whatever is asked of the database next waits for them, and what goes wrong is raised there.
     """
-    settle()
-    if count < _WORTH_A_THREAD:
-        write(table, (count, columns))
-        return
-    connection.ensure_connection()
-    cursor = psycopg.Cursor(connection.connection)
-    _under_way.writing = _THREADS.submit(_write, cursor, table, ((count, columns),))
-    connection.execute_wrappers.append(_wait_first)
+    lane = _lane_for(sum(count for count, _ in blocks))
+    if lane is None:
+        write(table, *blocks)
+    else:
+        # Laid out here: the thread has nothing to do but wait for the server.
+        contents = [(names, list(parts)) for names, parts in _laid_out(blocks)]
+        lane.put(partial(_send, psycopg.Cursor(connection.connection), table, contents))
+
+
+def begin_statement(statement: str, parameters: Sequence[Any], rows: int) -> None:
+    """The same for a statement that changes so many rows."""
+    lane = _lane_for(rows)
+    if lane is None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+    else:
+        lane.put(partial(psycopg.ClientCursor(connection.connection).execute, statement.encode(), parameters))
+
+
+def _lane_for(rows: int) -> _Lane | None:
+    """What is worth a thread goes beside, and what comes after it behind it."""
+    lane: _Lane | None = getattr(_under_way, "lane", None)
+    if lane is None or (rows < _WORTH_A_THREAD and lane.running is None):
+        return None
+    return lane
 
 
 def settle() -> None:
     """Wait for what was begun; raises what went wrong with it."""
-    writing: Future[None] | None = getattr(_under_way, "writing", None)
-    if writing is None:
+    lane: _Lane | None = getattr(_under_way, "lane", None)
+    if lane is None or lane.running is None:
         return
-    _under_way.writing = None
-    connection.execute_wrappers.remove(_wait_first)
     with connection.wrap_database_errors:
-        writing.result()
+        lane.wait()
 
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """What the body began is done when it ends, however it ends; to be entered inside the transaction."""
+    """What the body begins is done when it ends, however it ends; to be entered inside the transaction."""
+    _under_way.lane = lane = _Lane()
+    connection.execute_wrappers.append(_wait_first)
     try:
         yield
         settle()
     except BaseException:
         with suppress(Exception):  # the first that went wrong is told
-            settle()
+            lane.wait()
         raise
+    finally:
+        connection.execute_wrappers.remove(_wait_first)
+        _under_way.lane = None
 
 
 def _wait_first(execute: Callable[..., Any], *call: Any) -> Any:
@@ -136,18 +188,28 @@ def _wait_first(execute: Callable[..., Any], *call: Any) -> Any:
     return execute(*call)
 
 
-def _write(cursor: Any, table: str, blocks: Sequence[tuple[int, Mapping[str, Fixed | Pieces]]]) -> None:
-    # Values of one width stand together, so that they are laid out at once.
-    names = sorted(blocks[0][1], key=lambda name: isinstance(blocks[0][1][name], list))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, names))
-    )
-    with cursor.copy(statement) as copy:
-        copy.write(_HEADER)
-        for count, columns in blocks:
-            for content in _rows(count, [columns[name] for name in names]):
-                copy.write(content)
-        copy.write(_TRAILER)
+def _laid_out(blocks: Iterable[Block]) -> Iterator[tuple[tuple[str, ...], Iterator[bytes]]]:
+    """The contents of COPYs, each with the names of its columns: blocks that want another order get a COPY of their own."""
+    for names, alike in groupby(blocks, key=_order):
+        yield names, (part for count, columns in alike for part in _rows(count, [columns[name] for name in names]))
+
+
+def _send(cursor: Any, table: str, contents: Iterable[tuple[tuple[str, ...], Iterable[bytes]]]) -> None:
+    for names, parts in contents:
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        with cursor.copy(statement) as copy:
+            copy.write(_HEADER)
+            for part in parts:
+                copy.write(part)
+            copy.write(_TRAILER)
+
+
+def _order(block: Block) -> tuple[str, ...]:
+    """Values of one width stand together, so that they are laid out at once."""
+    _, columns = block
+    return tuple(sorted(columns, key=lambda name: isinstance(columns[name], list)))
 
 
 def read(query: str, parameters: Mapping[str, Any], width: int) -> NDArray[np.int64]:

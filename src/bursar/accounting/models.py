@@ -72,7 +72,7 @@ class Allocation(models.Model):
     closed_at = models.DateTimeField(
         null=True, help_text="drawn is frozen from then on (over time), or nothing (a level)"
     )
-    made_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    made_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     made_at = models.DateTimeField()
 
     class Meta:
@@ -133,7 +133,9 @@ class Posting(models.Model):
     """
 
     pk = models.CompositePrimaryKey("category_id", "recorded_at", "id")
-    id = models.BigIntegerField(editable=False, help_text="from a sequence: the order of recording in a category")
+    id = models.BigIntegerField(
+        editable=False, help_text="made of the operation's: the order of recording in a category"
+    )
     category_id = models.BigIntegerField()
     operation_id = models.BigIntegerField()
     kind = models.CharField(max_length=12)

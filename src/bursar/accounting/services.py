@@ -7,7 +7,7 @@ import numpy as np
 from django.db import transaction
 
 from bursar.accounting import copying
-from bursar.accounting.books import Ledger, instant, load, lock, micros
+from bursar.accounting.books import Held, Ledger, instant, known_wallets, load, lock, micros
 from bursar.accounting.errors import (
     QuantityOutOfRange,
     ReasonMissing,
@@ -34,12 +34,18 @@ def wallet_for(*, workspace_id: int, category_id: int, at: datetime) -> Wallet:
     )
 
 
-def wallet_ids_for(*, category_id: int, workspace_ids: Ints, at: datetime) -> Ints:
+def wallet_ids_for(*, category_id: int, workspace_ids: Ints, at: datetime, held: Held | None = None) -> Ints:
     """The wallets of workspaces, made where they are missing; in the caller's transaction.
 
     workspace_ids   shape (n,), ascending, each once
+    held            what the category's lock told, where it is held: some are then known without asking
     returns         shape (n,); 0 where there is no such workspace
     """
+    if held is not None:
+        known = known_wallets(category_id, held)
+        found: Ints = np.array([known.get(key, 0) for key in workspace_ids.tolist()], dtype=np.int64)
+        if found.all():
+            return found
     result = _wallet_ids(category_id, workspace_ids)
     lacking = workspace_ids[result == 0].tolist()
     missing = sorted(Workspace.objects.filter(pk__in=lacking).values_list("pk", flat=True)) if lacking else []

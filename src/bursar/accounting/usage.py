@@ -1,11 +1,12 @@
 """Booking usage: differences in, what the engine makes of them out, and the journal of it by the hour of use."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from bursar.accounting.books import HOUR, Held, Ledger, Loaded, epoch_bounds, instant
+from bursar.accounting.books import HOUR, Held, Ledger, Loaded, epoch_bounds
 from bursar.accounting.errors import MoreTakenBackThanUsed
 from bursar.catalogue.models import ProductCategory
 from bursar.engine import ledger as engine
@@ -18,44 +19,48 @@ from bursar.structure.models import Person
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
-    """What a posting left behind: the operation, and the wallets as they stand now with all above them."""
+class Posting:
+    """Usage being booked in a category, whose lock the caller's transaction holds.
 
+    operation_id   noted before anything else, so that reports may be written down that belong to it
+    bounds         where allocations start and end, as far back as the usage reaches
+    """
+
+    ledger: Ledger
     operation_id: int
-    loaded: Loaded
+    bounds: Ints
+
+    def post(self, wallet_ids: Ints, amounts: Ints, used_at: Ints) -> Loaded:
+        """Book differences of usage; all of them or none. The wallets as they stand then, with all above them.
+
+        wallet_ids, amounts, used_at   shape (n,), n > 0: ids, signed ticks, microseconds since 1970
+        raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
+        """
+        ledger, loaded, book = self.ledger, self.ledger.loaded, self.ledger.book
+        rows = np.searchsorted(np.array(loaded.wallet_ids, dtype=np.int64), wallet_ids)
+        instants = np.minimum(used_at, book.now)
+        bounds = self.bounds[(self.bounds > instants.min()) & (self.bounds <= instants.max())]
+        try:
+            changes = engine.post(book, rows, amounts, instants, bounds)
+        except engine.NegativeUsage as refusal:
+            raise MoreTakenBackThanUsed(wallet_ids=tuple(loaded.wallet_ids[row] for row in refusal.wallets)) from None
+        _journal_usage(ledger, self.operation_id, changes, rows, amounts, instants, bounds)
+        ledger.finish()
+        return loaded
 
 
-def post_usage(
+def begin_posting(
     *,
     category: ProductCategory,
-    wallet_ids: Ints,
-    amounts: Ints,
-    used_at: Ints,
+    wallet_ids: Iterable[int],
+    since: datetime,
     by: Person | None,
     at: datetime,
     held: Held,
-) -> Posted:
-    """Book differences of usage, in the caller's transaction, which holds the category's lock; all of them or none.
-
-    wallet_ids, amounts, used_at   shape (n,): ids, signed ticks, microseconds since 1970
-    raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
-    """
-    ledger = Ledger(category=category, wallet_ids=wallet_ids.tolist(), by_id=by.pk if by else None, at=at, held=held)
-    loaded, book = ledger.loaded, ledger.book
-    ids = np.array(loaded.wallet_ids, dtype=np.int64)
-    rows = np.searchsorted(ids, wallet_ids)
-    instants = np.minimum(used_at, book.now)
-    bounds = np.zeros(0, dtype=np.int64)
-    if len(instants) and instants.min() != instants.max():
-        bounds = epoch_bounds(category.pk, instant(int(instants.min())), instant(int(instants.max())))
-    try:
-        changes = engine.post(book, rows, amounts, instants, bounds)
-    except engine.NegativeUsage as refusal:
-        raise MoreTakenBackThanUsed(wallet_ids=tuple(loaded.wallet_ids[row] for row in refusal.wallets)) from None
-    operation = ledger.operation("usage")
-    _journal_usage(ledger, operation, changes, rows, amounts, instants, bounds)
-    ledger.finish()
-    return Posted(operation, loaded)
+) -> Posting:
+    """Begin to book usage of these wallets, none of it earlier than `since`."""
+    ledger = Ledger(category=category, wallet_ids=wallet_ids, by_id=by.pk if by else None, at=at, held=held)
+    return Posting(ledger, ledger.operation("usage"), epoch_bounds(ledger.loaded, since))
 
 
 def _journal_usage(

@@ -12,7 +12,9 @@ class ReportIdentity(models.Model):
     pk = models.CompositePrimaryKey("category_id", "report_id")
     # No constraint: the service holds the category's lock, and a check for each of millions of rows would cost as much as
     # writing them.
-    category = models.ForeignKey(ProductCategory, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    category = models.ForeignKey(
+        ProductCategory, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     report_id = models.CharField(max_length=200)
     content_hash = models.BinaryField()
     recorded_at = models.DateTimeField(help_text="in which part the report itself lies")
@@ -28,7 +30,9 @@ class UsageReport(models.Model):
     """A report as it came. Only ever added to; the table is in parts by month of recording."""
 
     pk = models.CompositePrimaryKey("category_id", "recorded_at", "id")
-    id = models.BigIntegerField(editable=False, help_text="from a sequence")
+    id = models.BigIntegerField(
+        editable=False, help_text="made of the operation's: the order of recording in a category"
+    )
     category_id = models.BigIntegerField()
     report_id = models.CharField(max_length=200)
     operation_id = models.BigIntegerField(help_text="the posting operation")

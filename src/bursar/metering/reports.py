@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bursar.accounting.books import micros
+from bursar.accounting.books import all_micros, micros
 from bursar.engine.ledger.book import Ints, Mask
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, fault
@@ -59,6 +59,15 @@ _encode: Final = msgspec.json.Encoder().encode
 _NO_LABELS: Final[list[tuple[str, str]]] = []
 
 
+_BLANK: Final = blake2b(digest_size=16)
+
+
+def _digest(content: bytes) -> bytes:
+    made = _BLANK.copy()  # quicker than one that is set up anew
+    made.update(content)
+    return made.digest()
+
+
 class Columns:
     """Reports by columns, in their order.
 
@@ -70,8 +79,8 @@ class Columns:
         self.report_ids = [report.report_id for report in reports]
         self.workspace_ids: Ints = np.array([report.workspace_id for report in reports], dtype=np.int64)
         self.amounts: Ints = np.array([report.amount_ticks for report in reports], dtype=np.int64)
-        self.starts: Ints = np.array([micros(report.period_start) for report in reports], dtype=np.int64)
-        self.ends: Ints = np.array([micros(report.period_end) for report in reports], dtype=np.int64)
+        self.starts: Ints = all_micros([report.period_start for report in reports])
+        self.ends: Ints = all_micros([report.period_end for report in reports])
         self.absolute: Mask = np.array([report.is_absolute for report in reports], dtype=np.bool_)
 
     @cached_property
@@ -97,7 +106,7 @@ class Columns:
             )
             for report, start, end in zip(self.reports, self.starts.tolist(), self.ends.tolist(), strict=True)
         )
-        return [blake2b(content, digest_size=16).digest() for content in map(_encode, contents)]
+        return [_digest(content) for content in map(_encode, contents)]
 
 
 def looked_at(reports: Sequence[Report], at: datetime) -> tuple[Columns | None, list[Fault]]:

@@ -1,6 +1,7 @@
 """Taking in usage reports: one request is one transaction, exactly once, all or nothing."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
@@ -11,18 +12,21 @@ from django.db import IntegrityError, connection, transaction
 
 from bursar.accounting import copying
 from bursar.accounting import services as accounting
-from bursar.accounting.books import Held, lock, micros, read
+from bursar.accounting.books import Held, instant, lock, micros, read
 from bursar.accounting.errors import MoreTakenBackThanUsed
 from bursar.accounting.selectors import Balance, balances_in
-from bursar.accounting.usage import post_usage
+from bursar.accounting.usage import begin_posting
 from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger.book import Ints
 from bursar.engine.ledger.errors import Overflow
 from bursar.kernel.quantity import TICKS_MAX
+from bursar.metering.answers import Answer
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
-from bursar.metering.levels import Levels, Original
+from bursar.metering.levels import Levels
 from bursar.metering.reports import Columns, Report, looked_at
+from bursar.metering.straight import NotStraight, post_straight
+from bursar.metering.writing import Whose, begin_writing
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
@@ -30,19 +34,6 @@ T = TypeVar("T")
 
 REPORTS_MAX: Final = 10_000
 _MANY: Final = 500  # so many are mostly all new; a few may well be asked again
-_JSONB: Final = b"\1"  # the version of the type's binary form
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a request. `duplicates` are the ids of reports that were booked before and change nothing.
-
-    balances   one for each wallet touched, duplicates included, as it stands now
-    """
-
-    posted: int
-    duplicates: tuple[str, ...]
-    balances: tuple[Balance, ...]
 
 
 def post_reports(
@@ -62,24 +53,16 @@ def post_reports(
     """
     if len(reports) > at_most:
         raise TooManyReports(limit=at_most, count=len(reports))
-    batch = list(reports)
-    try:
-        # So many are mostly all new, and are taken for it.
-        with transaction.atomic(), copying.settled():
-            return _post(batch, faults, by, at, trusting=len(batch) >= _MANY)
-    except (_LookedAtTooQuickly, IntegrityError):
-        if len(batch) < _MANY:
-            raise
+    batch, known_faults = list(reports), tuple(faults)
+    if len(batch) >= _MANY and not known_faults:
+        # So many are mostly sound, of one kind and all new.
+        with suppress(NotStraight, IntegrityError), transaction.atomic(), copying.settled():
+            return post_straight(batch, by, at)
     with transaction.atomic(), copying.settled():
-        return _post(batch, faults, by, at, trusting=False)
+        return _post(batch, known_faults, by, at)
 
 
-class _LookedAtTooQuickly(Exception):
-    """Something is wrong with a request whose names were taken for new: all that is wrong with it has to be found."""
-
-
-def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime, *, trusting: bool) -> Answer:
-    """One try. `trusting` takes all names for new without asking, until the table of identities says otherwise."""
+def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime) -> Answer:
     columns, found = looked_at(batch, at)
     known = {one.index for one in faults}
     found = [*faults, *(one for one in found if one.index not in known)]
@@ -92,11 +75,11 @@ def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: d
         # Mostly all of a request is sound and of one category, and its columns are those.
         own = columns if len(indexes) == len(batch) else None
         columns_of = own or Columns([batch[index] for index in indexes])
-        plan = _Plan(categories[category_id], indexes, columns_of, held, max(at, held.until), trusting)
+        plan = _Plan(categories[category_id], indexes, columns_of, held, max(at, held.until))
         plan.sort_out()
         found += plan.faults
         plans.append(plan)
-    _refuse(found, trusting=trusting)
+    _refuse(found)
 
     balances: list[Balance] = []
     for plan in plans:
@@ -120,10 +103,8 @@ def _by_category(batch: Sequence[Report], bad: set[int]) -> dict[int, Sequence[i
     return dict(sorted(result.items()))
 
 
-def _refuse(faults: Iterable[Fault], *, trusting: bool) -> None:
+def _refuse(faults: Iterable[Fault]) -> None:
     found = tuple(sorted(faults, key=lambda one: one.index))
-    if found and trusting:
-        raise _LookedAtTooQuickly
     conflicts = tuple(dict.fromkeys(one.report_id for one in found if one.code == "report_conflict"))
     if conflicts:
         raise ReportConflict(ids=", ".join(conflicts[:20]), report_ids=conflicts, faults=found)
@@ -176,7 +157,6 @@ class _Plan:
     columns: Columns
     held: Held
     at: datetime
-    trusting: bool
     faults: list[Fault] = field(default_factory=list)
     hashes: list[bytes] = field(init=False)
     new: Sequence[int] = ()
@@ -190,11 +170,7 @@ class _Plan:
         """Find duplicates and conflicts, then what each new report changes; the category's lock is held."""
         self.hashes = self.columns.content_hashes()
         self.wallet_ids = self._wallets()
-        if self.trusting:
-            self.new = range(len(self.columns.report_ids))
-        else:
-            self._tell_new_from_known()
-        self._begin_identities()
+        self._tell_new_from_known()
         self.posted = self.columns.amounts
         self.charged_at = np.minimum(self.columns.ends - 1, micros(self.at))
         if not self.columns.plain:
@@ -214,17 +190,6 @@ class _Plan:
                 new.append(place)
         self.new = new
 
-    def _begin_identities(self) -> None:
-        if not self.new or self.faults:
-            return
-        identities = {
-            "category_id": copying.whole(self.category.pk),
-            "report_id": copying.texts(_at(self.columns.report_ids, self.new)),
-            "content_hash": copying.octets(_at(self.hashes, self.new), 16),
-            "recorded_at": copying.instants(micros(self.at)),
-        }
-        copying.begin("report_identity", len(self.new), identities)
-
     def _known(self) -> dict[str, bytes]:
         """The identities among these that are taken."""
         with connection.cursor() as cursor:
@@ -240,7 +205,9 @@ class _Plan:
     def _wallets(self) -> Ints:
         """By place, the wallet of the report's workspace, made where it has none; 0 where there is no such workspace."""
         workspace_ids, places = np.unique(self.columns.workspace_ids, return_inverse=True)
-        wallets = accounting.wallet_ids_for(category_id=self.category.pk, workspace_ids=workspace_ids, at=self.at)
+        wallets = accounting.wallet_ids_for(
+            category_id=self.category.pk, workspace_ids=workspace_ids, at=self.at, held=self.held
+        )
         for place in np.flatnonzero((wallets == 0)[places]).tolist():
             self._blame(place, "unknown_workspace")
         return wallets[places]
@@ -274,64 +241,43 @@ class _Plan:
         if not self.new:
             return balances_in(read(self.category, touched, self.at), touched)
         new = np.array(self.new, dtype=np.int64)
+        posting = begin_posting(
+            category=self.category, wallet_ids=self.wallet_ids[new].tolist(), since=instant(int(self.charged_at[new].min())),
+            by=by, at=self.at, held=self.held,
+        )  # fmt: skip
         try:
-            posted = post_usage(
-                category=self.category,
-                wallet_ids=self.wallet_ids[new],
-                amounts=self.posted[new],
-                used_at=self.charged_at[new],
-                by=by,
-                at=self.at,
-                held=self.held,
-            )
+            loaded = posting.post(self.wallet_ids[new], self.posted[new], self.charged_at[new])
         except MoreTakenBackThanUsed as refusal:
             below = set(refusal.wallet_ids)
             for place in self.new:
                 if self.wallet_ids[place] in below and self.posted[place] < 0:
                     self._blame(place, "negative_usage")
-            _refuse(self.faults, trusting=self.trusting)
+            _refuse(self.faults)
             raise
         except Overflow:
             for place in self.new:
                 if self.posted[place] > 0:
                     self._blame(place, "overflow")
-            _refuse(self.faults, trusting=self.trusting)
+            _refuse(self.faults)
             raise
+        self._write_down(new, posting.operation_id)
         if self.levels is not None:
             self.levels.write()
-        loaded = posted.loaded
         if not loaded.row_of_wallet.keys() >= set(touched):
             # Of some wallets only a duplicate spoke: nothing was posted to them.
             loaded = read(self.category, touched, self.at)
-        self._begin_reports(new, posted.operation_id)
         return balances_in(loaded, touched)
 
-    def _begin_reports(self, new: Ints, operation_id: int) -> None:
+    def _write_down(self, new: Ints, operation_id: int) -> None:
         columns = self.columns
         reports = _at(columns.reports, self.new)
-        whose: Sequence[Report | Original] = reports
+        whose: Sequence[Whose] = reports
         if self.levels is not None and self.levels.originals:  # a correction speaks of what its original spoke of
             originals = self.levels.originals
             whose = [originals.get(place, report) for place, report in zip(self.new, reports, strict=True)]
-        labels = [msgspec.json.encode(report.labels).decode() if report.labels else "{}" for report in reports]
-        rows = {
-            "category_id": copying.whole(self.category.pk),
-            "report_id": copying.texts([report.report_id for report in reports]),
-            "operation_id": copying.whole(operation_id),
-            "wallet_id": copying.whole(self.wallet_ids[new]),
-            "resource_id": copying.whole_or_null([one.resource_id for one in whose]),
-            "person_id": copying.whole_or_null([one.person_id for one in whose]),
-            "is_absolute": copying.flags([one.is_absolute for one in whose]),
-            "scope": copying.texts([one.scope for one in whose]),
-            "corrects": copying.texts([report.corrects for report in reports]),
-            "amount_ticks": copying.whole(columns.amounts[new]),
-            "posted_ticks": copying.whole(self.posted[new]),
-            "period_start": copying.instants(columns.starts[new]),
-            "period_end": copying.instants(columns.ends[new]),
-            "used_at": copying.instants(self.charged_at[new]),
-            "user_name": copying.texts([one.user for one in whose]),
-            "job": copying.texts([one.job for one in whose]),
-            "labels": copying.texts(labels, before=_JSONB),
-            "recorded_at": copying.instants(micros(self.at)),
-        }
-        copying.begin("usage_report", len(new), rows)
+        begin_writing(
+            category_id=self.category.pk, operation_id=operation_id, at=self.at,
+            reports=reports, whose=whose, hashes=_at(self.hashes, self.new), wallet_ids=self.wallet_ids[new],
+            amounts=columns.amounts[new], posted=self.posted[new], starts=columns.starts[new], ends=columns.ends[new],
+            charged_at=self.charged_at[new],
+        )  # fmt: skip

@@ -1,25 +1,25 @@
 """How fast reports become durable, and how quick the ledger is to ask, on a database of its own with fsync on."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 from unittest import mock
 
 import numpy as np
 from django.db import connection, transaction
 
 from bursar.accounting import copying, history, selectors
-from bursar.accounting.books import load
+from bursar.accounting.books import ROWS_OF_AN_OPERATION, load
 from bursar.accounting.checkpoints import keep
 from bursar.accounting.models import Allocation
 from bursar.accounting.services import change_allocation
 from bursar.config.bench.nation import AT, Nation, make_nation
 from bursar.engine.ledger.book import Ints
-from bursar.metering.reports import Report
+from bursar.metering.reports import Columns, Report
 from bursar.metering.services import post_reports
+from bursar.metering.writing import begin_writing
 
 SEED: Final = 20_260_101
 NAMES: Final = 300  # users who take turns
@@ -63,43 +63,41 @@ def vacuum(*tables: str) -> None:
             cursor.execute(f"VACUUM ANALYZE {table}")
 
 
-@contextmanager
-def _captured() -> Iterator[list[tuple[int, Any]]]:
-    """The rows of usage reports as they are handed to the database, for the bare COPY."""
-    found: list[tuple[int, Any]] = []
-    begin = copying.begin
+def _bare_copy(columns: Columns) -> None:
+    """What somebody would write who only wants these reports in a table: rows laid out and copied, then committed."""
 
-    def look(table: str, count: int, columns: Any) -> None:
+    def into_bare(table: str, *blocks: copying.Block) -> None:
         if table == "usage_report":
-            found.append((count, columns))
-        begin(table, count, columns)
+            copying.write("bare", *blocks)
 
-    with mock.patch.object(copying, "begin", look):
-        yield found
+    batch = columns.reports
+    with transaction.atomic(), mock.patch.object(copying, "begin", into_bare):
+        begin_writing(
+            category_id=1, operation_id=1, at=AT, reports=batch, whose=batch, hashes=[bytes(16)] * len(batch),
+            wallet_ids=columns.workspace_ids, amounts=columns.amounts, posted=columns.amounts, starts=columns.starts,
+            ends=columns.ends, charged_at=columns.ends,
+        )  # fmt: skip
 
 
 def posting(nation: Nation, name: str, size: int, batches: int) -> tuple[float, float]:
-    """Reports per second through the posting service, and rows per second of a bare COPY of the very same rows.
+    """Reports per second through the posting service, and of the same reports by a bare COPY.
 
-    The bare COPY goes into a table without any index, with a commit after each batch, in the same binary form; the two
-    take turns, so that what else the machine does falls on both.
+    The bare COPY goes into a table of the same columns without any index, with a commit after each batch, in the same binary
+    form; the two take turns, so that what else the machine does falls on both.
     """
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS bare; CREATE TABLE bare (LIKE usage_report)")
-        cursor.execute("ALTER TABLE bare ALTER id DROP NOT NULL")
-    with _captured() as rows:
-        for number in range(2):  # what the first ones find out is kept for those after them
-            post_reports(reports=reports(nation, f"{name}-warm{number}", size), by=None, at=AT, at_most=size)
-    copied = rows[-1]
+    for number in range(2):  # what the first ones find out is kept for those after them
+        post_reports(reports=reports(nation, f"{name}-warm{number}", size), by=None, at=AT, at_most=size)
     spent, bare = [], []
     for number in range(batches):
         batch = reports(nation, f"{name}-{number}", size)
         begun = perf_counter()
         post_reports(reports=batch, by=None, at=AT, at_most=size)
         spent.append(perf_counter() - begun)
+        columns = Columns(batch)
         begun = perf_counter()
-        with transaction.atomic():
-            copying.write("bare", copied)
+        _bare_copy(columns)
         bare.append(perf_counter() - begun)
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE bare")
@@ -161,16 +159,22 @@ def add_postings(nation: Nation, count: int) -> None:
             ), numbered AS (
                 SELECT id, recorded_at, row_number() OVER (ORDER BY id) - 1 AS n FROM operation
             )
-            INSERT INTO posting (category_id, operation_id, kind, wallet_id, allocation_id, used_ticks, drawn_ticks,
+            INSERT INTO posting (id, category_id, operation_id, kind, wallet_id, allocation_id, used_ticks, drawn_ticks,
                                  effective_at, recorded_at)
-            SELECT %(category)s, o.id, 'draw', up.wallet_id, up.id, CASE WHEN up.wallet_id = up.leaf THEN 10 ELSE 0 END, 10,
+            SELECT o.id * %(rows)s + row_number() OVER (PARTITION BY o.id), %(category)s, o.id, 'draw',
+                   up.wallet_id, up.id, CASE WHEN up.wallet_id = up.leaf THEN 10 ELSE 0 END, 10,
                    date_trunc('hour', o.recorded_at), o.recorded_at
             FROM numbered o
             CROSS JOIN generate_series(0, 99) AS k
             JOIN leaves l ON l.place = (o.n * 100 + k) %% l.number
             JOIN up ON up.leaf = l.leaf
             """,
-            {"category": nation.category.pk, "count": count, "begin": AT - timedelta(days=320)},
+            {
+                "category": nation.category.pk,
+                "count": count,
+                "begin": AT - timedelta(days=320),
+                "rows": ROWS_OF_AN_OPERATION,
+            },
         )
         cursor.execute("SELECT max(recorded_at) FROM posting WHERE category_id = %s", [nation.category.pk])
         cursor.execute(

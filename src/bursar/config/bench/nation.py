@@ -8,7 +8,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from bursar.accounting import copying
-from bursar.accounting.books import Ledger
+from bursar.accounting.books import Ledger, row_ids
 from bursar.accounting.models import Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.catalogue.services import authorize_provider, create_category
@@ -101,6 +101,7 @@ def _wallets(category: ProductCategory, workspace_ids: list[int], above: list[in
     parameters: dict[str, Any] = {
         "category": category.pk,
         "operation": operation,
+        "first": int(row_ids(operation, 0, 1)[0]),
         "quota": quota,
         "start": START,
         "end": END,
@@ -117,9 +118,10 @@ def _wallets(category: ProductCategory, workspace_ids: list[int], above: list[in
                 FROM unnest(%(wallets)s::bigint[], %(sources)s::bigint[]) AS v(wallet, source)
                 RETURNING id, wallet_id
             )
-            INSERT INTO posting (category_id, operation_id, kind, wallet_id, allocation_id, quota_ticks, start, "end", turned,
-                                 effective_at, recorded_at)
-            SELECT %(category)s, %(operation)s, 'allocate', wallet_id, id, %(quota)s, %(start)s, %(end)s, '',
+            INSERT INTO posting (id, category_id, operation_id, kind, wallet_id, allocation_id, quota_ticks, start, "end",
+                                 turned, effective_at, recorded_at)
+            SELECT %(first)s + row_number() OVER (ORDER BY id), %(category)s, %(operation)s,
+                   'allocate', wallet_id, id, %(quota)s, %(start)s, %(end)s, '',
                    %(start)s, %(start)s
             FROM given ORDER BY id
             """,
