@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from django.db import connection, transaction
 
-from bursar.accounting import copying
+from bursar.accounting import columns, copying
 from bursar.accounting.models import Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.engine.ledger import Book, Change, Charged, Kind, Rules, advance, lock_states
 from bursar.engine.ledger.book import MAX, ROOT, Ints
 from bursar.events.services import Happening, record_all
+from bursar.structure import prepared
 
 _CLOCK, _WALLET, _ALLOCATION = range(3)  # what a row of _LOAD is about
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,24 +107,29 @@ class Held(NamedTuple):
 
     until   up to when what is due was applied: a ledger's time never goes back, though servers' clocks differ a little
     stamp   a number drawn anew by each operation: the same as before means that nothing was written since
+    operation_id   an id for the operation that may follow
     """
 
     until: datetime
     stamp: int
+    operation_id: int
 
 
 def lock(category_id: int) -> Held:
     """Wait until no other transaction works on a category's ledger; held until this one ends."""
-    with connection.cursor() as cursor:
-        # Two statements in one message: the second sees what was committed while the first waited.
+    with prepared.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [category_id])
+        # A statement of its own: it sees what was committed while the first waited.
         cursor.execute(
-            "SELECT pg_advisory_xact_lock(%(category)s);"
-            "SELECT applied_until, stamp FROM ledger_clock WHERE category_id = %(category)s",
-            {"category": category_id},
+            """
+            SELECT coalesce(applied_until, %s), coalesce(stamp, 0), nextval('ledger_operation_id_seq')
+            FROM (SELECT) AS one LEFT JOIN ledger_clock ON category_id = %s
+            """,
+            [EPOCH, category_id],
         )
-        cursor.nextset()
         row = cursor.fetchone()
-    return Held(EPOCH, 0) if row is None else Held(*row)
+    assert row is not None
+    return Held(*row)
 
 
 @dataclass(slots=True)
@@ -132,6 +138,7 @@ class Loaded:
 
     next_due   the next instant at which anything in the category starts, ends or closes, after the one it was loaded for
     bounds     what `epoch_bounds` found, from `bounds_since` on
+    wallets, allocations   their ids as arrays
     """
 
     category: ProductCategory
@@ -145,8 +152,12 @@ class Loaded:
     row_of_wallet: dict[int, int] = field(default_factory=dict)
     row_of_allocation: dict[int, int] = field(default_factory=dict)
     wallet_of_workspace: dict[int, int] = field(default_factory=dict)
+    wallets: Ints = field(init=False)
+    allocations: Ints = field(init=False)
 
     def __post_init__(self) -> None:
+        self.wallets = np.array(self.wallet_ids, dtype=np.int64)
+        self.allocations = np.array(self.allocation_ids, dtype=np.int64)
         self.wallet_of_workspace = dict(zip(self.workspace_ids, self.wallet_ids, strict=True))
         self.row_of_wallet = {key: row for row, key in enumerate(self.wallet_ids)}
         self.row_of_allocation = {key: row for row, key in enumerate(self.allocation_ids)}
@@ -250,6 +261,14 @@ def epoch_bounds(loaded: Loaded, since: datetime) -> Ints:
 ROWS_OF_AN_OPERATION: Final = 1 << 24
 
 
+def _next_operation_id() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('ledger_operation_id_seq')")
+        row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def row_ids(operation_id: int, first: int, count: int) -> Ints:
     """The ids of rows that an operation writes into a table: in the order of operations, and within one in that of writing.
 
@@ -335,6 +354,7 @@ class Ledger:
         self.by_id = by_id
         self._keeps = held is not None
         held = held or lock(category.pk)
+        self._next_id: int | None = held.operation_id
         if self._keeps:
             loaded = _load_or_take(category, wallet_ids, max(at, held.until), held)
         else:
@@ -358,17 +378,16 @@ class Ledger:
 
     def operation(self, kind: str, reason: str = "") -> int:
         """Note who does what now; the operation's id."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                INSERT INTO ledger_operation (category_id, kind, actor_id, reason, effective_at, recorded_at)
-                VALUES (%s, %s, %s, %s, %s, %s) RETURNING id
-                """,
-                [self.category.pk, kind, None if kind == "due" else self.by_id, reason, self.now, self.now],
-            )
-            row = cursor.fetchone()
-        assert row is not None
-        return int(row[0])
+        operation_id, self._next_id = self._next_id or _next_operation_id(), None
+        copying.begin_statement(
+            """
+            INSERT INTO ledger_operation (id, category_id, kind, actor_id, reason, effective_at, recorded_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            """,
+            [operation_id, self.category.pk, kind, None if kind == "due" else self.by_id, reason, self.now, self.now],
+            rows=1,
+        )
+        return operation_id
 
     def journal(
         self,
@@ -506,7 +525,6 @@ class Ledger:
         self._write_events()
 
     def _write_balances(self) -> None:
-        """In one message: each way to the server and back counts when a request has a single report."""
         stamp = secrets.randbits(62) + 1
         clock = _Step(
             """
@@ -518,12 +536,8 @@ class Ledger:
         )
         if self._keeps:
             transaction.on_commit(partial(_keep, stamp, self.loaded))
-        steps = [*self._changed_wallets(), *self._changed_allocations(), clock]
-        copying.begin_statement(
-            ";".join(step.statement for step in steps),
-            [value for step in steps for value in step.values],
-            rows=sum(step.rows for step in steps),
-        )
+        for step in (*self._changed_wallets(), *self._changed_allocations(), clock):
+            copying.begin_statement(step.statement, step.values, rows=step.rows)
 
     def _changed_wallets(self) -> Iterator[_Step]:
         book, before = self.book, self._before
@@ -535,17 +549,17 @@ class Ledger:
         )
         if not len(changed):
             return
-        ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
-        columns = (ids, book.used, book.uncovered, book.written_off, book.locked)
+        ids = self.loaded.wallets
+        values = (ids, book.used, book.uncovered, book.written_off, book.locked)
         yield _Step(
             """
             UPDATE wallet w
             SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
             FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
                  AS v(id, used, uncovered, written_off, locked)
-            WHERE w.id = v.id AND w.category_id = %s
+            WHERE w.id = v.id AND w.category_id + 0 = %s
             """,
-            [*(copying.array(column[changed]) for column in columns), self.category.pk],
+            [*(copying.array(column[changed]) for column in values), self.category.pk],
             len(changed),
         )
 
@@ -560,12 +574,12 @@ class Ledger:
         )
         drawn = np.flatnonzero((book.drawn[old] != before.drawn) & ~reshaped)
         changed = np.flatnonzero(reshaped)
-        ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
+        ids = self.loaded.allocations
         if len(drawn):  # all that a report does
             yield _Step(
                 """
                 UPDATE allocation a SET drawn_ticks = v.drawn FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, drawn)
-                WHERE a.id = v.id AND a.category_id = %s
+                WHERE a.id = v.id AND a.category_id + 0 = %s
                 """,
                 [copying.array(ids[drawn]), copying.array(book.drawn[drawn]), self.category.pk],
                 len(drawn),
@@ -578,7 +592,7 @@ class Ledger:
                     closed_at = coalesce(a.closed_at, v.closed_at)
                 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[],
                             %s::timestamptz[]) AS v(id, quota, drawn, first, last, closed_at)
-                WHERE a.id = v.id AND a.category_id = %s
+                WHERE a.id = v.id AND a.category_id + 0 = %s
                 """,
                 [
                     *(copying.array(column[changed]) for column in (ids, book.quota, book.drawn)),
@@ -591,35 +605,35 @@ class Ledger:
             )
 
     def _write_journal(self) -> None:
-        wallet_ids = np.array(self.loaded.wallet_ids, dtype=np.int64)
-        allocation_ids = np.array(self.loaded.allocation_ids, dtype=np.int64)
+        wallet_ids = self.loaded.wallets
+        allocation_ids = self.loaded.allocations
         now = micros(self.now)
         blocks = []
         written = 0
         for rows in self._rows:
             for part in _alike(rows):
                 sort = rows.sort_of(part[0])
-                columns = {
-                    "id": copying.whole(row_ids(rows.operation, written, len(part))),
-                    "category_id": copying.whole(self.category.pk),
-                    "operation_id": copying.whole(rows.operation),
-                    "kind": copying.constant(rows.kind.value),
-                    "wallet_id": copying.whole(wallet_ids[rows.wallet[part]]),
+                values = {
+                    "id": columns.whole(row_ids(rows.operation, written, len(part))),
+                    "category_id": columns.whole(self.category.pk),
+                    "operation_id": columns.whole(rows.operation),
+                    "kind": columns.constant(rows.kind.value),
+                    "wallet_id": columns.whole(wallet_ids[rows.wallet[part]]),
                     "allocation_id": (
-                        copying.whole(allocation_ids[rows.allocation[part]]) if sort.allocation else copying.NULL
+                        columns.whole(allocation_ids[rows.allocation[part]]) if sort.allocation else columns.NULL
                     ),
-                    "used_ticks": copying.whole(rows.used[part]),
-                    "uncovered_ticks": copying.whole(rows.uncovered[part]),
-                    "written_off_ticks": copying.whole(rows.written_off[part]),
-                    "drawn_ticks": copying.whole(rows.drawn[part]),
-                    "quota_ticks": copying.whole(rows.quota[part]),
-                    "start": copying.instants(rows.start[part]) if sort.window else copying.NULL,
-                    "end": copying.instants(rows.end[part]) if sort.window else copying.NULL,
-                    "turned": copying.constant(_TURNED[sort.turned]),
-                    "effective_at": copying.instants(rows.effective[part]),
-                    "recorded_at": copying.instants(now),
+                    "used_ticks": columns.whole(rows.used[part]),
+                    "uncovered_ticks": columns.whole(rows.uncovered[part]),
+                    "written_off_ticks": columns.whole(rows.written_off[part]),
+                    "drawn_ticks": columns.whole(rows.drawn[part]),
+                    "quota_ticks": columns.whole(rows.quota[part]),
+                    "start": columns.instants(rows.start[part]) if sort.window else columns.NULL,
+                    "end": columns.instants(rows.end[part]) if sort.window else columns.NULL,
+                    "turned": columns.constant(_TURNED[sort.turned]),
+                    "effective_at": columns.instants(rows.effective[part]),
+                    "recorded_at": columns.instants(now),
                 }
-                blocks.append((len(part), columns))
+                blocks.append((len(part), values))
                 written += len(part)
         if blocks:
             copying.begin("posting", *blocks)
@@ -671,7 +685,7 @@ class Ledger:
                 cursor.execute(
                     """
                     UPDATE wallet w SET locked = v.locked FROM unnest(%s::bigint[], %s::boolean[]) AS v(id, locked)
-                    WHERE w.id = v.id AND w.category_id = %s
+                    WHERE w.id = v.id AND w.category_id + 0 = %s
                     """,
                     [list(turned), list(turned.values()), self.category.pk],
                 )

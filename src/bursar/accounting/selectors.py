@@ -6,6 +6,7 @@ Reads apply what is due in memory, so that they never depend on when a job woke.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import msgspec
 from django.db import connection
@@ -14,9 +15,9 @@ from django.db.models import QuerySet
 from bursar.accounting.books import EPOCH, Loaded, instant, load, read
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import ProductCategory
-from bursar.catalogue.selectors import categories_with_provider
 from bursar.engine import ledger as engine
 from bursar.engine.ledger.plan import drawing
+from bursar.structure import prepared
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, workspaces_where
 
@@ -189,15 +190,19 @@ def wallet_state(*, workspace_id: int, category_id: int, at: datetime) -> Wallet
 
 def standing(*, workspace_id: int, category_id: int, at: datetime) -> Balance | None:
     """A wallet's present figures without its names: what a provider asks before each start. None: there is no wallet."""
-    category = next(iter(categories_with_provider([category_id])), None)
-    if category is None:
+    found = next(prepared.fetch(_wallet_and_category(), [category_id, workspace_id], Wallet, ProductCategory), None)
+    if found is None:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM wallet WHERE category_id = %s AND workspace_id = %s", [category_id, workspace_id]
-        )
-        row = cursor.fetchone()
-    return None if row is None else balances_in(read(category, row, at), row)[0]
+    wallet, category = found
+    return balances_in(read(category, [wallet.pk], at), [wallet.pk])[0]
+
+
+@cache
+def _wallet_and_category() -> str:
+    return (
+        f"SELECT {prepared.columns(w=Wallet, c=ProductCategory)} "  # noqa: S608  names of ours
+        "FROM wallet w JOIN product_category c ON c.id = w.category_id WHERE w.category_id = %s AND w.workspace_id = %s"
+    )
 
 
 def available_ticks(*, workspace_id: int, category_id: int, at: datetime) -> int | None:

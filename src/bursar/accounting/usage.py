@@ -37,7 +37,7 @@ class Posting:
         raises                         MoreTakenBackThanUsed, naming the wallets; engine.errors.Overflow
         """
         ledger, loaded, book = self.ledger, self.ledger.loaded, self.ledger.book
-        rows = np.searchsorted(np.array(loaded.wallet_ids, dtype=np.int64), wallet_ids)
+        rows = np.searchsorted(loaded.wallets, wallet_ids)
         instants = np.minimum(used_at, book.now)
         bounds = self.bounds[(self.bounds > instants.min()) & (self.bounds <= instants.max())]
         try:

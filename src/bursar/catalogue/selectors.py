@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
-from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
@@ -39,6 +38,7 @@ from bursar.catalogue.models import (
     ProductCategory,
     ServiceProvider,
 )
+from bursar.structure import prepared
 from bursar.structure.models import Membership, Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, on_platform, organizations_where, projects_where
 
@@ -452,33 +452,20 @@ def categories_with_provider(category_ids: Collection[int]) -> list[ProductCateg
 
     Asked with each single report, so the statement is written once instead of being composed each time.
     """
-    models_joined = (ProductCategory, ServiceProvider, Organization)
-    columns = [[field.attname for field in model._meta.concrete_fields] for model in models_joined]
-    with connection.cursor() as cursor:
-        cursor.execute(_categories_with_provider(), [list(category_ids)])
-        rows = cursor.fetchall()
     found = []
-    for row in rows:
-        instances: list[Any] = []
-        first = 0
-        for model, names in zip(models_joined, columns, strict=True):
-            instances.append(model.from_db(connection.alias, names, row[first : first + len(names)]))
-            first += len(names)
-        category, category.provider, category.provider.organization = instances[0], instances[1], instances[2]
+    tables = (ProductCategory, ServiceProvider, Organization)
+    for category, provider, organization in prepared.fetch(_categories_with_provider(), [list(category_ids)], *tables):
+        category.provider, provider.organization = provider, organization
         found.append(category)
     return found
 
 
 @cache
 def _categories_with_provider() -> str:
-    columns = ", ".join(
-        f'{name}."{field.column}"'
-        for name, model in (("c", ProductCategory), ("p", ServiceProvider), ("o", Organization))
-        for field in model._meta.concrete_fields
-    )
     return (
-        f"SELECT {columns} FROM product_category c JOIN service_provider p ON p.id = c.provider_id "  # noqa: S608  names of ours
-        "JOIN organization o ON o.id = p.organization_id WHERE c.id = ANY(%s::bigint[])"
+        f"SELECT {prepared.columns(c=ProductCategory, p=ServiceProvider, o=Organization)} FROM product_category c "  # noqa: S608  names of ours
+        "JOIN service_provider p ON p.id = c.provider_id JOIN organization o ON o.id = p.organization_id "
+        "WHERE c.id = ANY(%s::bigint[])"
     )
 
 

@@ -1,9 +1,17 @@
 import os
+from typing import TYPE_CHECKING, cast
 
-from django.core.asgi import get_asgi_application
+from a2wsgi import WSGIMiddleware
+from django.core.wsgi import get_wsgi_application
+
+if TYPE_CHECKING:
+    from a2wsgi.wsgi_typing import WSGIApp
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bursar.config.settings")
-application = get_asgi_application()
+# All pages and operations are plain functions. Each request runs whole in one of these threads; Django's own ASGI handler
+# would change threads around each middleware, which costs more than most requests.
+THREADS = 10
+application = WSGIMiddleware(cast("WSGIApp", get_wsgi_application()), workers=THREADS)
 
 from django.urls import get_resolver  # noqa: E402
 

@@ -19,7 +19,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     """200 `ok`; 200 `degraded` when pages work but no worker does; 503 `down` when pages cannot work."""
     findings: dict[str, Any] = {"database": False, "migrations": None, "worker": None}
     try:
-        findings["migrations"] = not installation.pending_migrations()
+        findings["migrations"] = installation.is_current()
         findings["database"] = True
         if findings["migrations"]:
             seen = installation.worker_seen_at()

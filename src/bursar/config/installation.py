@@ -4,6 +4,7 @@ import gc
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 # A worker writes its heartbeat every 10 s; three missed ones in a row are no accident.
 WORKER_SILENCE = timedelta(seconds=30)
@@ -21,6 +24,16 @@ def pending_migrations() -> list[str]:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def is_current() -> bool:
+    """Whether all of this version's migrations are applied: quick enough to be asked each second."""
+    return _of_this_version() <= MigrationRecorder(connection).applied_migrations().keys()
+
+
+@cache
+def _of_this_version() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).disk_migrations)
 
 
 def upgrade_database() -> None:

@@ -127,6 +127,10 @@ TEMPLATES = [
 # ------------------------------------------------------------------------------------------------ the database
 DATABASES = {"default": env.database(database_url(testing=TESTING))}
 DATABASES["default"]["TEST"] = {"NAME": os.environ.get("BURSAR_TEST_DB", "test_bursar")}
+# Both concern only the statements of `structure/prepared.py`: prepared when a connection asks them again, and planned once for
+# all values. Planning them takes longer than running them.
+DATABASES["default"]["OPTIONS"]["prepare_threshold"] = 2
+DATABASES["default"]["OPTIONS"]["options"] = "-c plan_cache_mode=force_generic_plan"
 if not TESTING:
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 1,

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from bursar.accounting import copying
 from bursar.accounting import services as accounting
@@ -27,6 +27,7 @@ from bursar.metering.levels import Levels
 from bursar.metering.reports import Columns, Report, looked_at
 from bursar.metering.straight import NotStraight, post_straight
 from bursar.metering.writing import Whose, begin_writing
+from bursar.structure import prepared
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
@@ -192,7 +193,7 @@ class _Plan:
 
     def _known(self) -> dict[str, bytes]:
         """The identities among these that are taken."""
-        with connection.cursor() as cursor:
+        with prepared.cursor() as cursor:
             cursor.execute(
                 """
                 SELECT report_id, content_hash FROM report_identity

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.db.models import Q, QuerySet
 from django.utils.functional import Promise
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.i18n import N_
+from bursar.structure import prepared
 
 if TYPE_CHECKING:
     from bursar.structure.models import (
@@ -182,6 +184,7 @@ PERSONAL_PERMISSIONS: Final = frozenset(
 )
 
 
+@cache
 def roles_with(permission: Permission) -> frozenset[Role]:
     return frozenset(role for role, permissions in ROLE_TABLE.items() if permission in permissions)
 
@@ -320,27 +323,38 @@ def _held_now(person: "Person", at: datetime) -> "QuerySet[Membership]":
     return held
 
 
-def _held_in(person: "Person", scope: "Organization | Project | None", at: datetime) -> "QuerySet[Membership]":
-    """The memberships whose roles count in the scope: the platform's, the organization's, the project's and those
-    of the projects above it, there without plain members."""
-    from bursar.structure.models import Organization, Project
-
-    places = Q(organization=None, project=None)
-    if isinstance(scope, Organization):
-        places |= Q(organization=scope)
-    elif isinstance(scope, Project):
-        places |= Q(organization_id=scope.organization_id) | Q(project_id=scope.pk)
-        above = [pk for pk in scope.path if pk != scope.pk]
-        if above:
-            places |= Q(project_id__in=above) & ~Q(role=Role.PROJECT_MEMBER)
-    return _held_now(person, at).filter(places)
+# The roles that count in a scope: the platform's, the organization's, the project's and those of the projects above it, there
+# without plain members. Asked with nearly every request, so it is written out instead of being composed each time.
+_HELD_IN: Final = """
+SELECT DISTINCT m.role FROM membership m LEFT JOIN project p ON p.id = m.project_id
+WHERE m.person_id = %(person)s AND m.start <= %(at)s AND (m.until IS NULL OR m.until > %(at)s) AND m.ended_at IS NULL
+  AND (%(only)s::bigint IS NULL OR %(only)s::bigint IN (m.organization_id, p.organization_id))
+  AND (m.organization_id IS NULL AND m.project_id IS NULL
+       OR m.organization_id = %(organization)s::bigint OR m.project_id = %(project)s::bigint
+       OR m.project_id = ANY(%(above)s::bigint[]) AND m.role <> %(member)s)
+"""
 
 
 def roles_of(person: "Person", scope: "Organization | Project | None", at: datetime) -> frozenset[Role]:
     """The roles of an active person that count in the scope at the instant, wherever they are held."""
+    from bursar.structure.models import Organization, Project  # models import the roles
+
     if not person.is_active or person.pk is None:
         return frozenset()
-    return frozenset(Role(r) for r in _held_in(person, scope, at).values_list("role", flat=True))
+    project = scope if isinstance(scope, Project) else None
+    organization_id = scope.pk if isinstance(scope, Organization) else project and project.organization_id
+    parameters: dict[str, Any] = {
+        "person": person.pk,
+        "at": at,
+        "only": person.limits and person.limits.organization_id,
+        "organization": organization_id,
+        "project": project and project.pk,
+        "above": [pk for pk in project.path if pk != project.pk] if project else [],
+        "member": Role.PROJECT_MEMBER.value,
+    }
+    with prepared.cursor() as cursor:
+        cursor.execute(_HELD_IN, parameters)
+        return frozenset(Role(role) for (role,) in cursor.fetchall())
 
 
 def permissions_in(person: "Person", scope: "Organization | Project | None", at: datetime) -> frozenset[Permission]:
@@ -403,7 +417,7 @@ def may(
             scope = None
         else:
             scope = scope.project or scope.organization
-    return _held_in(person, scope, at).filter(role__in=roles_with(permission)).exists()
+    return not roles_of(person, scope, at).isdisjoint(roles_with(permission))
 
 
 def require(

@@ -59,7 +59,7 @@ def test_healthz__database_away__is_down(client: Client, monkeypatch: pytest.Mon
     def away() -> list[str]:
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(installation, "pending_migrations", away)
+    monkeypatch.setattr(installation, "is_current", away)
     assert ask(client) == (503, {"status": "down", "database": False, "migrations": None, "worker": None})
 
 

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from bursar.accounting import copying, history, selectors
 from bursar.accounting.books import ROWS_OF_AN_OPERATION, load
 from bursar.accounting.checkpoints import keep
+from bursar.accounting.columns import Block
 from bursar.accounting.models import Allocation
 from bursar.accounting.services import change_allocation
 from bursar.config.bench.nation import AT, Nation, make_nation
@@ -66,7 +67,7 @@ def vacuum(*tables: str) -> None:
 def _bare_copy(columns: Columns) -> None:
     """What somebody would write who only wants these reports in a table: rows laid out and copied, then committed."""
 
-    def into_bare(table: str, *blocks: copying.Block) -> None:
+    def into_bare(table: str, *blocks: Block) -> None:
         if table == "usage_report":
             copying.write("bare", *blocks)
 

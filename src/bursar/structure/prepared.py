@@ -1,0 +1,43 @@
+"""What is asked with each request: statements that are written once, where the ORM would compose them each time, and that the
+server prepares once for each connection, where it would plan them each time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
+
+
+@contextmanager
+def cursor() -> Iterator[CursorWrapper]:
+    """A cursor that hands values over beside the statement; each has to be one statement, each time of the same words."""
+    connection.ensure_connection()
+    with psycopg.Cursor(connection.connection) as made:
+        yield CursorWrapper(made, connection)
+
+
+def columns(**tables: type[Model]) -> str:
+    """All columns of tables by the names that they have in a statement, in the order in which `fetch` wants them."""
+    return ", ".join(
+        f'{name}."{field.column}"' for name, model in tables.items() for field in model._meta.concrete_fields
+    )
+
+
+def fetch(
+    statement: str, parameters: Mapping[str, Any] | Sequence[Any], *models: type[Model]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement that selects `columns` of these, each as one instance of each."""
+    names = [[field.attname for field in model._meta.concrete_fields] for model in models]
+    with cursor() as prepared:
+        prepared.execute(statement, parameters)
+        rows = prepared.fetchall()
+    for row in rows:
+        values = iter(row)
+        yield tuple(
+            model.from_db(connection.alias, of_model, [next(values) for _ in of_model])
+            for model, of_model in zip(models, names, strict=True)
+        )
