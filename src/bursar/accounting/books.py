@@ -138,7 +138,7 @@ class Loaded:
 
     next_due   the next instant at which anything in the category starts, ends or closes, after the one it was loaded for
     bounds     what `epoch_bounds` found, from `bounds_since` on
-    wallets, allocations   their ids as arrays
+    wallets    the wallets' ids as an array
     """
 
     category: ProductCategory
@@ -153,14 +153,21 @@ class Loaded:
     row_of_allocation: dict[int, int] = field(default_factory=dict)
     wallet_of_workspace: dict[int, int] = field(default_factory=dict)
     wallets: Ints = field(init=False)
-    allocations: Ints = field(init=False)
+    _allocations: Ints = field(init=False)
 
     def __post_init__(self) -> None:
         self.wallets = np.array(self.wallet_ids, dtype=np.int64)
-        self.allocations = np.array(self.allocation_ids, dtype=np.int64)
+        self._allocations = np.array(self.allocation_ids, dtype=np.int64)
         self.wallet_of_workspace = dict(zip(self.workspace_ids, self.wallet_ids, strict=True))
         self.row_of_wallet = {key: row for row, key in enumerate(self.wallet_ids)}
         self.row_of_allocation = {key: row for row, key in enumerate(self.allocation_ids)}
+
+    @property
+    def allocations(self) -> Ints:
+        """The allocations' ids; an operation may have made more since they were loaded."""
+        if len(self._allocations) != len(self.allocation_ids):
+            self._allocations = np.array(self.allocation_ids, dtype=np.int64)
+        return self._allocations
 
 
 def read(category: ProductCategory, wallet_ids: Iterable[int], at: datetime) -> Loaded:

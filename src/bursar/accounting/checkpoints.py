@@ -127,25 +127,32 @@ _STRETCH: Final = f"""
 """  # noqa: S608  constants
 _SUM_STRETCH: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_STRETCH}) {_RUNNING}"
 
-# Every stretch so far, for the wallets that have just become ones with many postings.
+# Every stretch so far, for the wallets that have just become ones with many postings: summed up by chunk first, for a chunk has
+# thousands of their postings and few hours.
 _PAST: Final = f"""
-    SELECT n.number, {_TOTALS}
-    FROM ledger_checkpoint_wallet c
+    SELECT n.number, f.wallet_id, f.allocation_id, f.effective_at, sum(f.used) AS used, sum(f.uncovered) AS uncovered,
+           sum(f.written_off) AS written_off, sum(f.drawn) AS drawn
+    FROM (
+        SELECT p.chunk, {_TOTALS}
+        FROM ledger_checkpoint_wallet c
+        CROSS JOIN LATERAL (
+            SELECT q.*, (
+                SELECT k.number FROM ledger_checkpoint k
+                WHERE k.category_id = %(category)s AND k.recorded_until >= q.recorded_at ORDER BY k.recorded_until LIMIT 1
+            ) AS chunk
+            FROM posting q
+            WHERE q.category_id = %(category)s AND q.wallet_id = c.wallet_id AND q.recorded_at <= %(until)s
+            OFFSET 0
+        ) AS p
+        {_PARTS} AND c.category_id = %(category)s AND c.summed_since = %(number)s
+        GROUP BY p.chunk, p.wallet_id, v.allocation_id, p.effective_at
+    ) AS f
     CROSS JOIN LATERAL (
-        SELECT q.*, (
-            SELECT k.number FROM ledger_checkpoint k
-            WHERE k.category_id = %(category)s AND k.recorded_until >= q.recorded_at ORDER BY k.recorded_until LIMIT 1
-        ) AS chunk
-        FROM posting q
-        WHERE q.category_id = %(category)s AND q.wallet_id = c.wallet_id AND q.recorded_at <= %(until)s
-        OFFSET 0
-    ) AS p
-    CROSS JOIN LATERAL (
-        SELECT DISTINCT (p.chunk + r.size - 1) / r.size * r.size
+        SELECT DISTINCT (f.chunk + r.size - 1) / r.size * r.size
         FROM (VALUES (1), (%(base)s), (%(base)s * %(base)s), (%(max)s)) AS r(size)
     ) AS n(number)
-    {_PARTS} AND c.category_id = %(category)s AND c.summed_since = %(number)s AND n.number <= %(number)s
-    GROUP BY n.number, p.wallet_id, v.allocation_id, p.effective_at
+    WHERE n.number <= %(number)s
+    GROUP BY n.number, f.wallet_id, f.allocation_id, f.effective_at
 """  # noqa: S608  constants
 _SUM_PAST: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_PAST}) {_RUNNING}"
 

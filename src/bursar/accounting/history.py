@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
-from django.db import connection
 from django.db.models import prefetch_related_objects
 
 from bursar.accounting.books import micros, rules_of
@@ -24,6 +23,7 @@ from bursar.engine import ledger as engine
 from bursar.engine.ledger import Book
 from bursar.engine.ledger.book import ROOT, Ints
 from bursar.engine.ledger.plan import drawing
+from bursar.structure import prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ WHERE w.start > %(clock)s AND w.start <= %(at)s OR w."end" > %(clock)s AND w."en
 
 _TERMS: Final = """
 SELECT allocation_id, quota_ticks, start, "end", turned FROM posting
-WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s)
+WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s::bigint[])
   AND (start IS NOT NULL OR turned <> '' OR quota_ticks <> 0)
   AND recorded_at <= %(known)s AND operation_id <= %(last)s AND effective_at <= %(at)s
 ORDER BY id
@@ -216,7 +216,7 @@ _TICKS: Final = "sum(used_ticks), sum(uncovered_ticks), sum(written_off_ticks), 
 
 _SUM_ALL: Final = f"""
 SELECT wallet_id, coalesce(allocation_id, 0), {_TICKS} FROM posting
-WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s)
+WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s::bigint[])
   AND effective_at <= %(at)s AND recorded_at <= %(known)s AND operation_id <= %(last)s
 GROUP BY 1, 2
 """  # noqa: S608  constants
@@ -226,7 +226,7 @@ SELECT k.wallet_id, k.allocation_id, {_TICKS}
 FROM (
     SELECT id AS wallet_id, 0::bigint AS allocation_id FROM unnest(%(wallets)s::bigint[]) AS u(id)
     UNION ALL
-    SELECT wallet_id, id FROM allocation WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s)
+    SELECT wallet_id, id FROM allocation WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s::bigint[])
 ) AS k
 CROSS JOIN unnest(%(numbers)s::int[]) AS n(number)
 CROSS JOIN LATERAL (
@@ -246,7 +246,7 @@ SELECT wallet_id, coalesce(allocation_id, 0), {_TICKS} FROM (
     WHERE category_id = %(category)s AND recorded_at > %(since)s AND recorded_at <= %(known)s AND operation_id <= %(last)s
     OFFSET 0
 ) AS tail
-WHERE wallet_id = ANY(%(wallets)s) AND effective_at <= %(at)s
+WHERE wallet_id = ANY(%(wallets)s::bigint[]) AND effective_at <= %(at)s
 GROUP BY 1, 2
 """  # noqa: S608  constants
 
@@ -304,7 +304,7 @@ class _Past:
         self._make_book(applied_until)
 
     def _fetch(self, statement: str, **more: Any) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
+        with prepared.cursor() as cursor:
             cursor.execute(statement, self._parameters | more)
             return cursor.fetchall()
 
@@ -335,7 +335,7 @@ class _Past:
             """
             SELECT c.number, c.recorded_until, (
                 SELECT array_agg(wallet_id) FROM ledger_checkpoint_wallet
-                WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s) AND summed_since IS NOT NULL
+                WHERE category_id = %(category)s AND wallet_id = ANY(%(wallets)s::bigint[]) AND summed_since IS NOT NULL
             )
             FROM ledger_checkpoint c WHERE c.category_id = %(category)s AND c.recorded_until <= %(known)s
             ORDER BY c.recorded_until DESC LIMIT 1
