@@ -28,7 +28,8 @@ NODE_MAJOR = 20
 BEGIN = time.monotonic()
 
 # A build of the project, of a package or of Python itself must not be steered by what happens to be set outside.
-for _name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"):
+# The last: each of a hundred processes would compile all it imports, which is most of what starting one takes.
+for _name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
 # Whom this machine trusts is known to its system; these tools otherwise bring a list of their own.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
