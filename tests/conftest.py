@@ -82,7 +82,7 @@ def flushing_to_the_first_rows() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def at() -> datetime:
     """The stated time of a test."""
     return datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
