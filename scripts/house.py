@@ -391,7 +391,10 @@ def test() -> None:
             not_run.append(f"the tests on real SLURM: {missing}")
         marks = "not soak and not slurm" if missing else "not soak"
         # These wait for a scheduler most of the time, so they run beside the others; each process has a scheduler of its own.
-        real = Part("real parts", "-m", marks, "-n", "3", "--dist", "loadfile", *more, "tests/real", beside=True)
+        real = Part(
+            "real parts", "-m", marks, "-n", "3", "--dist", "loadfile", *more, "tests/real",
+            env={"BURSAR_TEST_DB": "test_bursar_real"}, beside=True,  # the others' workers bear the same numbers
+        )  # fmt: skip
     try:
         part("unit, database, architecture, flows", *parallel(), *present(*FAST))
         binaries = debian_postgres()
