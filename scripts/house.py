@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +29,8 @@ NODE_MAJOR = 20
 BEGIN = time.monotonic()
 
 # A build of the project, of a package or of Python itself must not be steered by what happens to be set outside.
-for _name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"):
+# The last: each of a hundred processes would compile all it imports, which is most of what starting one takes.
+for _name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
 # Whom this machine trusts is known to its system; these tools otherwise bring a list of their own.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
@@ -358,7 +360,8 @@ def present(*folders: str) -> list[str]:
 
 def test_fast() -> None:
     environment()
-    if not pytest("unit, database, architecture, flows", *parallel(), "-m", "not soak and not slow", *present(*FAST)):
+    chosen = ("-m", "not soak and not slow", *present(*FAST))
+    if not pytest("unit, database, architecture, flows", *parallel(), *chosen, env={"BURSAR_FAST": "1"}):
         raise SystemExit(1)
 
 
@@ -388,7 +391,10 @@ def test() -> None:
             not_run.append(f"the tests on real SLURM: {missing}")
         marks = "not soak and not slurm" if missing else "not soak"
         # These wait for a scheduler most of the time, so they run beside the others; each process has a scheduler of its own.
-        real = Part("real parts", "-m", marks, "-n", "3", "--dist", "loadfile", *more, "tests/real", beside=True)
+        real = Part(
+            "real parts", "-m", marks, "-n", "3", "--dist", "loadfile", *more, "tests/real",
+            env={"BURSAR_TEST_DB": "test_bursar_real"}, beside=True,  # the others' workers bear the same numbers
+        )  # fmt: skip
     try:
         part("unit, database, architecture, flows", *parallel(), *present(*FAST))
         binaries = debian_postgres()
@@ -396,9 +402,13 @@ def test() -> None:
             not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
         elif present("tests/db"):
             with old_postgres(binaries) as url:
-                # What walks addresses says nothing more about a database the second time.
-                walks = ("tests/db/web/test_every_route_every_role.py", "tests/db/api/test_fuzz.py")
-                leave = [f"--ignore={path}" for path in walks]
+                # What walks addresses and what draws pages say nothing more about a database the second time; what
+                # writes, what is refused by the database and what is asked of it through the API stay.
+                leave = (
+                    "--ignore=tests/db/web",
+                    "--ignore=tests/db/api/test_fuzz.py",
+                    "--ignore-glob=*/db/*/test_pages.py",
+                )
                 part("database tests on PostgreSQL 15", *parallel(), *leave, "tests/db", env={"DATABASE_URL": url})
         if present("tests/web"):
             if chromium() is None:
@@ -468,32 +478,37 @@ def check() -> None:
     environment()
     tools = VENV / "bin"
     bursar = [str(PYTHON), "-m", "bursar.config"]
-    # The checks need settings, not data: a throw-away home, and no server for those that do not ask for one.
     SCRATCH.mkdir(mode=0o755, exist_ok=True)
-    env = {**os.environ, "BURSAR_HOME": str(SCRATCH / "check"), "BURSAR_LOG_LEVEL": "WARNING"}
     wanted: list[tuple[str, list[str]]] = [
+        ("types", [str(tools / "mypy")]),  # takes longest, so it begins first
         ("format", [str(tools / "ruff"), "format", "--check", "--quiet", "."]),
         ("lint", [str(tools / "ruff"), "check", "--quiet", "."]),
         ("layers", [str(tools / "lint-imports"), "--no-cache"]),
-        ("types", [str(tools / "mypy")]),
         ("migrations complete", [*bursar, "manage", "makemigrations", "--check", "--dry-run"]),
         ("Django's own checks", [*bursar, "manage", "check", "--fail-level", "WARNING"]),
         ("API description and translations", [str(PYTHON), str(ROOT / "scripts" / "check_outside.py")]),
     ]
-    failed = []
-    for name, command in wanted:
+
+    def carry_out(one: tuple[str, list[str]]) -> tuple[str, float, subprocess.CompletedProcess[str]]:
+        name, command = one
         begin = time.monotonic()
+        # The checks need settings, not data: each has a throw-away home, and no server unless it asks for one.
+        folder = SCRATCH / f"check-{name.split()[0].lower()}"
+        env = {**os.environ, "BURSAR_HOME": str(folder), "BURSAR_LOG_LEVEL": "WARNING"}
         done = subprocess.run(
             command, cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
         )
-        print(
-            f"  {name:<40} {'ok' if done.returncode == 0 else 'FAILED':<8}{time.monotonic() - begin:6.1f} s", flush=True
-        )
-        if done.returncode != 0:
-            failed.append(name)
-            print(
-                "\n".join(f"    {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-60:]), flush=True
-            )
+        return name, time.monotonic() - begin, done
+
+    failed = []
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(wanted))) as pool:
+        for future in as_completed([pool.submit(carry_out, one) for one in wanted]):
+            name, seconds, done = future.result()
+            print(f"  {name:<40} {'ok' if done.returncode == 0 else 'FAILED':<8}{seconds:6.1f} s", flush=True)
+            if done.returncode != 0:
+                failed.append(name)
+                said = (done.stdout + done.stderr).strip().splitlines()[-60:]
+                print("\n".join(f"    {line}" for line in said), flush=True)
     if failed:
         stop(f"make check: failed: {', '.join(failed)}")
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: Any
+) -> Iterator[None]:
     """Start PostgreSQL when the first test asks for it; under xdist each worker has a database of its own."""
     from bursar.config import postgres
+    from tests.databases import own_database
 
     postgres.ensure_running(testing=True)
+    with django_db_blocker.unblock(), own_database(), flushing_to_the_first_rows(), django_db_blocker.block():
+        yield
 
 
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+@contextmanager
+def flushing_to_the_first_rows() -> Iterator[None]:
     """Empty the tables after a test with transactions of its own, and put back what the migrations put there.
 
     Django empties by TRUNCATE, which the append-only tables refuse everybody, and forgets the rows of migrations.
@@ -48,7 +54,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     from django.db import connection
     from django.db.backends.base.operations import BaseDatabaseOperations
 
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         at_first: dict[str, bytes] = {}
         for table in connection.introspection.table_names(cursor):
             with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copy:
@@ -76,7 +82,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def at() -> datetime:
     """The stated time of a test."""
     return datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

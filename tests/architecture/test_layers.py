@@ -37,6 +37,7 @@ def test_lint__the_code_as_it_is__keeps_every_contract(copy: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contract", "file", "line"),
     [

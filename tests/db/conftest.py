@@ -1,10 +1,34 @@
-"""Every test that writes to a ledger ends by verifying it."""
+"""Every test that writes to a ledger ends by verifying it; what many tests begin with is made once for all of them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import datetime
+from typing import Any, TypeVar
 
 import pytest
+from django.db import transaction
 
 from bursar.catalogue.models import ProductCategory
+from bursar.kernel.clock import stated_time
+
+Made = TypeVar("Made")
+
+
+@pytest.fixture(scope="module")
+def standing(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[..., Any]]:
+    """`standing(make, at=...)`: made once for the tests of a module, which each begin with a copy of it.
+
+    What a test does to its rows is undone after it; nothing is left of them after the module.
+    """
+
+    def keep(make: Callable[[], Made], *, at: datetime | None = None) -> Made:
+        with django_db_blocker.unblock(), stated_time(at) if at else nullcontext():
+            return make()
+
+    with django_db_blocker.unblock(), transaction.atomic():
+        with django_db_blocker.block():
+            yield keep
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Quota and usage by REST."""
 
 import json
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +18,14 @@ from tests.factories.nation import Nation, make_nation
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(make_nation)
+
+
 @pytest.fixture
-def nation() -> Nation:
-    return make_nation()
+def nation(made: Nation) -> Nation:
+    return deepcopy(made)
 
 
 class Api:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import pytest
-import schemathesis
 from django.db import transaction
 from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
@@ -53,8 +52,14 @@ def token(world: World) -> str:
     return made.token
 
 
-SCHEMA = schemathesis.openapi.from_dict(api.get_openapi_schema())
-TOLD = {(one.ok().method.upper(), one.ok().path): one.ok() for one in SCHEMA.get_all_operations()}
+@pytest.fixture(scope="module")
+def told() -> Mapping[tuple[str, str], Any]:
+    """What the schema tells: method and path -> operation."""
+    import schemathesis  # it and the schema take seconds, which only those wait for who run this
+
+    schema = schemathesis.openapi.from_dict(api.get_openapi_schema())
+    operations = [one.ok() for one in schema.get_all_operations()]
+    return {(one.method.upper(), one.path.removeprefix("/api/v1")): one for one in operations}
 
 
 def with_ids(value: Any, w: World, *, name: str = "") -> Any:
@@ -68,6 +73,8 @@ def with_ids(value: Any, w: World, *, name: str = "") -> Any:
 
 def sent(case: Any, w: World, token: str, *, real: bool) -> tuple[int, str]:
     """The status of the answer and what was asked, undone afterwards."""
+    from schemathesis.core import NotSet
+
     parameters = dict(case.path_parameters or {})
     if real:
         parameters = {name: w.parameter(NAMES[name]) if name in NAMES else v for name, v in parameters.items()}
@@ -78,7 +85,7 @@ def sent(case: Any, w: World, token: str, *, real: bool) -> tuple[int, str]:
     body: Any = b""
     if isinstance(case.body, bytes):
         body = case.body
-    elif not isinstance(case.body, schemathesis.core.NotSet):
+    elif not isinstance(case.body, NotSet):
         body = json.dumps(with_ids(case.body, w) if real else case.body)
     client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"})
     client.handler = HANDLER
@@ -94,15 +101,19 @@ def sent(case: Any, w: World, token: str, *, real: bool) -> tuple[int, str]:
 HANDLER = Client(raise_request_exception=False).handler
 
 
-def test_operations__described__are_all_tried() -> None:
-    assert {(method, path.removeprefix("/api/v1")) for method, path in TOLD} == set(OPERATIONS)
+def test_operations__described__are_all_tried(told: Mapping[tuple[str, str], Any]) -> None:
+    assert set(told) == set(OPERATIONS)
 
 
-@pytest.mark.parametrize("method, path", sorted(TOLD), ids=[f"{m} {p}" for m, p in sorted(TOLD)])
+@pytest.mark.parametrize("operation", sorted(OPERATIONS), ids=" ".join)
 def test_fuzz__anything_the_schema_allows__is_answered_without_breaking(
-    world: World, token: str, method: str, path: str, caplog: pytest.LogCaptureFixture
+    world: World,
+    token: str,
+    told: Mapping[tuple[str, str], Any],
+    operation: tuple[str, str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    @given(case=TOLD[method, path].as_strategy(), real=st.booleans())
+    @given(case=told[operation].as_strategy(), real=st.booleans())
     @settings(
         max_examples=EXAMPLES,
         derandomize=not SOAK,

@@ -1,6 +1,8 @@
 """The ledger asked by REST: the past, what would happen, why, and whether it is right."""
 
+from copy import deepcopy
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -17,9 +19,14 @@ from tests.factories.structure import make_membership, make_person
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(make_nation)
+
+
 @pytest.fixture
-def nation() -> Nation:
-    return make_nation()
+def nation(made: Nation) -> Nation:
+    return deepcopy(made)
 
 
 def test_as_of__before_and_after_late_usage__the_past_changes_only_as_it_is_known_later(nation: Nation) -> None:

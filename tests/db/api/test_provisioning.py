@@ -1,6 +1,7 @@
 """Orders and resources over REST."""
 
 import json
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,15 +27,15 @@ def clock(at: datetime) -> Any:
         yield
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> World:
+    form = {"type": "object", "properties": {"nodes": {"type": "integer", "minimum": 1, "default": 1}}}
+    return standing(lambda: make_world(at=at, order_form=form), at=at)
+
+
 @pytest.fixture
-def world(at: datetime) -> World:
-    return make_world(
-        at=at,
-        order_form={
-            "type": "object",
-            "properties": {"nodes": {"type": "integer", "minimum": 1, "default": 1}},
-        },
-    )
+def world(made: World) -> World:
+    return deepcopy(made)
 
 
 def call(person: Person, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -283,6 +284,7 @@ def test_accounts__set_listed_and_removed(world: World) -> None:
     assert call(world.manager, "DELETE", f"{path}/{world.pi.pk}")[0] == 204
 
 
+@pytest.mark.slow
 def test_lists__as_orders_grow__ask_the_same_number_of_queries(world: World) -> None:
     counts: dict[str, list[int]] = {}
     for round_ in range(2):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from copy import deepcopy
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -17,11 +18,20 @@ pytestmark = pytest.mark.django_db
 HOUR = 3600
 
 
+def gathered() -> Nation:
+    nation = make_nation()
+    rollups.roll_up(category_id=nation.category.pk, limit=40)
+    return nation
+
+
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(gathered)
+
+
 @pytest.fixture
-def nation() -> Nation:
-    made = make_nation()
-    rollups.roll_up(category_id=made.category.pk, limit=40)
-    return made
+def nation(made: Nation) -> Nation:
+    return deepcopy(made)
 
 
 def get(person: Person, path: str, **query: Any) -> Any:

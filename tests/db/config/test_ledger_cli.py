@@ -1,8 +1,10 @@
 """`bursar ledger`: what it prints for people and for programs, and how it ends."""
 
 import json
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -18,15 +20,20 @@ SCENARIOS = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
 
 
 @pytest.fixture(autouse=True)
-def standing(monkeypatch) -> None:
+def already_running(monkeypatch) -> None:
     """The tests' own database runs already."""
     monkeypatch.setattr(ledger_cli, "_setup", lambda **_: None)
     monkeypatch.setattr(ledger_cli.out, "_width", 200)  # COLUMNS is read when the console is made
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(make_nation)
+
+
 @pytest.fixture
-def nation(db) -> Nation:
-    return make_nation()
+def nation(made: Nation, db: None) -> Nation:
+    return deepcopy(made)
 
 
 def run(*words: object, given: str | None = None) -> Result:

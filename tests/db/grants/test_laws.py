@@ -16,7 +16,7 @@ from bursar.kernel.errors import DomainError
 from bursar.structure.models import Person
 from tests.factories.grants import HOUR, Grants, given_to, make_grants
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 SOAK = os.environ.get("BURSAR_SOAK") == "1"
 PEOPLE = ("applicant", "reviewer", "north_owner", "south_owner", "stranger")
@@ -41,7 +41,7 @@ def grants(at: datetime) -> Grants:
 
 def test_application__any_sequence_of_steps__awards_what_was_approved_once(grants: Grants) -> None:
     @settings(
-        max_examples=200 if SOAK else 12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not SOAK
+        max_examples=200 if SOAK else 6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not SOAK
     )
     @given(separable=st.booleans(), reductions=st.booleans(), story=st.lists(STEPS, min_size=4, max_size=12))
     def play(separable: bool, reductions: bool, story: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,9 +36,14 @@ from tests.factories.structure import make_person, make_workspace
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> Grants:
+    return standing(lambda: make_grants(at))
+
+
 @pytest.fixture
-def grants(at: datetime) -> Grants:
-    return make_grants(at)
+def grants(made: Grants) -> Grants:
+    return deepcopy(made)
 
 
 def refused(call: Any, **facts: Any) -> str:

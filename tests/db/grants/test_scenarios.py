@@ -1,5 +1,6 @@
 """The stories by which grants are known elsewhere, in our own words: who applies, who decides, what then is there."""
 
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,9 +26,14 @@ from tests.factories.structure import make_membership, make_organization, make_p
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> Grants:
+    return standing(lambda: make_grants(at))
+
+
 @pytest.fixture
-def grants(at: datetime) -> Grants:
-    return make_grants(at)
+def grants(made: Grants) -> Grants:
+    return deepcopy(made)
 
 
 def refused(call: Any, **facts: Any) -> str:

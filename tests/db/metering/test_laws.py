@@ -26,6 +26,7 @@ PLACES = 4  # place p draws from place (p - 1) // 2, the first one from the prov
 places = st.integers(0, PLACES - 1)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300 if SOAK else 8,
     deadline=None,

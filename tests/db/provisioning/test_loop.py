@@ -1,5 +1,6 @@
 """The loop: each kind of answer, newer wishes in between, the same asked twice, shares of a wallet, ends and starts."""
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,10 +42,15 @@ from tests.factories.structure import make_membership, make_person, make_workspa
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> World:
+    return standing(lambda: make_world(at=at), at=at)
+
+
 @pytest.fixture
-def world(at: datetime) -> Any:
+def world(made: World, at: datetime) -> Any:
     with stated_time(at):
-        yield make_world(at=at)
+        yield deepcopy(made)
 
 
 @pytest.fixture
@@ -322,6 +328,7 @@ def test_pull__a_record_from_the_future__is_asked_for_again(world: World, puppet
     assert UsageMark.objects.get().mark == ""
 
 
+@pytest.mark.slow
 # ------------------------------------------------------------------------------------------------ shares of a wallet
 def test_quota__several_resources_on_one_wallet__never_promise_more_than_there_is(world: World, puppet: Puppet) -> None:
     first = ready(world)

@@ -1,6 +1,7 @@
 """The pages of orders and resources, through the whole stack of the web but without a browser."""
 
 import re
+from copy import deepcopy
 from datetime import datetime, timedelta
 from html import unescape
 from typing import Any
@@ -25,9 +26,14 @@ def clock(at: datetime) -> Any:
         yield
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> World:
+    return standing(lambda: make_world(at=at, terms_of_use="Be kind."), at=at)
+
+
 @pytest.fixture
-def world(at: datetime) -> World:
-    return make_world(at=at, terms_of_use="Be kind.")
+def world(made: World) -> World:
+    return deepcopy(made)
 
 
 def logged_in(person: Person) -> Client:
@@ -123,6 +129,7 @@ def test_order_page__of_a_stranger__is_not_found(world: World) -> None:
     assert stranger.get(reverse("resource", args=[1])).status_code == 404
 
 
+@pytest.mark.slow
 def test_pages__every_one_of_both_sides__answers(world: World) -> None:
     resource = make_resource(world, terms_accepted=True)
     run_jobs(only="provisioning")

@@ -1,7 +1,9 @@
 """Who has to agree: each condition, nearer lines before farther ones, what is said in words, and trying on past orders."""
 
+from copy import deepcopy
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,14 @@ from tests.factories.structure import make_membership, make_person, make_workspa
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> World:
+    return standing(lambda: make_world(at=at), at=at)
+
+
 @pytest.fixture
-def world(at: datetime) -> World:
-    return make_world(at=at)
+def world(made: World) -> World:
+    return deepcopy(made)
 
 
 def state_of(order: Order) -> str:

@@ -34,6 +34,7 @@ def _stands_still(at):
         yield
 
 
+@pytest.mark.slow
 def test_every_page__of_an_owner__answers(as_of, at) -> None:
     operator = make_operator()
     organization = make_organization(owner=operator)

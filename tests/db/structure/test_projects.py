@@ -403,6 +403,7 @@ def test_people_with__permission__are_those_nearby_and_not_the_operators(at) -> 
         assert may(person, Permission.APPROVE_ORDER, project, at)
 
 
+@pytest.mark.slow
 def test_lists__of_many_rows__take_as_many_queries_as_of_few(at, client) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

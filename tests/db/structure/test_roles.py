@@ -1,6 +1,8 @@
 """The role table in its scopes: what is held where reaches how far, and for how long."""
 
+from copy import deepcopy
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -37,8 +39,7 @@ from tests.factories.structure import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def world() -> dict[str, Organization | Project]:
+def make_places() -> dict[str, Organization | Project]:
     here = make_organization("Here")
     there = make_organization("There")
     top = make_project(organization=here)
@@ -53,6 +54,16 @@ def world() -> dict[str, Organization | Project]:
         "beside": make_project(organization=here),
         "foreign": make_project(organization=there),
     }
+
+
+@pytest.fixture(scope="module")
+def made(standing: Any) -> dict[str, Organization | Project]:
+    return standing(make_places)
+
+
+@pytest.fixture
+def world(made: dict[str, Organization | Project]) -> dict[str, Organization | Project]:
+    return deepcopy(made)
 
 
 def holder(role: Role, world) -> Person:

@@ -1,5 +1,6 @@
 """Who sees and does what on the pages of wallets and allocations; the browser tests show how they look."""
 
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +18,14 @@ from tests.factories.structure import make_membership, make_person
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(make_nation)
+
+
 @pytest.fixture
-def nation() -> Nation:
-    return make_nation()
+def nation(made: Nation) -> Nation:
+    return deepcopy(made)
 
 
 def of(person: Person) -> Client:

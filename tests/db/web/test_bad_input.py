@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import unescape
@@ -34,10 +35,15 @@ def clock(at: datetime) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def world(at: datetime) -> World:
+@pytest.fixture(scope="module")
+def made(standing: Any, at: datetime) -> World:
     form = {"type": "object", "properties": {"nodes": {"type": "integer", "title": "Nodes", "minimum": 1}}}
-    return make_world(at=at, order_form=form)
+    return standing(lambda: make_world(at=at, order_form=form), at=at)
+
+
+@pytest.fixture
+def world(made: World) -> World:
+    return deepcopy(made)
 
 
 def row_counts() -> dict[str, int]:

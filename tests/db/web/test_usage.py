@@ -1,5 +1,6 @@
 """Who sees which usage on its pages; the browser tests show how they look."""
 
+from copy import deepcopy
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,11 +16,20 @@ from tests.factories.nation import Nation, make_nation
 pytestmark = pytest.mark.django_db
 
 
+def gathered() -> Nation:
+    nation = make_nation()
+    rollups.roll_up(category_id=nation.category.pk, limit=40)
+    return nation
+
+
+@pytest.fixture(scope="module")
+def made(standing: Any) -> Nation:
+    return standing(gathered)
+
+
 @pytest.fixture
-def nation() -> Nation:
-    made = make_nation()
-    rollups.roll_up(category_id=made.category.pk, limit=40)
-    return made
+def nation(made: Nation) -> Nation:
+    return deepcopy(made)
 
 
 def of(person: Person) -> Client:
