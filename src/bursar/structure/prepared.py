@@ -3,13 +3,20 @@ server prepares once for each connection, where it would plan them each time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
+from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Model
+
+
+class _Counted(CursorDebugWrapper):
+    """Logs the statement as it is written: its values never were in it."""
+
+    def debug_sql(self, sql: str | None = None, *args: Any, **_more: Any) -> AbstractContextManager[None]:
+        return super().debug_sql(sql, *args)
 
 
 @contextmanager
@@ -17,7 +24,9 @@ def cursor() -> Iterator[CursorWrapper]:
     """A cursor that hands values over beside the statement; each has to be one statement, each time of the same words."""
     connection.ensure_connection()
     with psycopg.Cursor(connection.connection) as made:
-        yield CursorWrapper(made, connection)
+        # As Django's own: counted where queries are counted, waited with where something else has to come first.
+        wrapper = _Counted if connection.queries_logged else CursorWrapper
+        yield wrapper(made, connection)
 
 
 def columns(**tables: type[Model]) -> str:
