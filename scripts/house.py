@@ -349,8 +349,8 @@ def pytest(label: str, *arguments: str, env: dict[str, str] | None = None) -> bo
         part.leave()
 
 
-def parallel(by: str = "loadscope") -> list[str]:
-    """Several processes, each with a database of its own; tests of one module stay together."""
+def parallel(by: str = "worksteal") -> list[str]:
+    """Several processes, each with a database of its own; whoever is done early takes over some of the others' tests."""
     return ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", by]
 
 
