@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
-from bursar.grants import files, selectors, services
+from bursar.grants import files, images, selectors, services
 from bursar.grants.admission import Giver
 from bursar.grants.errors import FileTypeNotAllowed, FormUnknown
 from bursar.grants.lifecycle import ApplicationState, PartState
@@ -125,6 +125,12 @@ class FileIn(Strict):
     content: str = Field(max_length=files.SIZE_MAX_MIB * 2**20 * 4 // 3 + 8, description="base64")
 
 
+class LogoIn(Strict):
+    content: str = Field(
+        max_length=images.SIZE_MAX_KIB * 1024 * 4 // 3 + 8, description=f"base64 of a picture: {images.POSSIBLE}"
+    )
+
+
 class LineIn(Strict):
     side: Criterion.Side
     kind: Criterion.Kind
@@ -176,10 +182,19 @@ class OfferOut(Schema):
     free_ticks: int | None = Field(description="not promised yet; empty: nothing bounds it")
 
 
+class LogoOut(Schema):
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+
+
 class GiverOut(Schema):
     id: int = Field(description="the giver's workspace")
     title: str
     description: str
+    logo: LogoOut | None
     is_source: bool = Field(description="you draw from it already")
     offers: list[OfferOut]
     form_version: int | None
@@ -305,6 +320,7 @@ class SettingsOut(Schema):
     title: str
     is_open: bool
     description: str
+    logo: LogoOut | None
     promise_percent: int
     lines: list[dict[str, Any]]
     rules: list[dict[str, Any]]
@@ -539,6 +555,7 @@ def _giver_out(giver: Giver, form: Any) -> dict[str, Any]:
         "id": giver.workspace.pk,
         "title": giver.title,
         "description": "" if giver.settings is None else giver.settings.description,
+        "logo": getattr(giver.settings, "logo", None),
         "is_source": giver.is_source,
         "offers": [
             {
@@ -834,14 +851,22 @@ def withdraw_comment(request: HttpRequest, comment_id: int) -> Any:
     summary="Add a file",
 )
 def attach_file(request: HttpRequest, application_id: int, payload: FileIn) -> Any:
-    try:
-        data = base64.b64decode(payload.content, validate=True)
-    except ValueError:
-        raise FileTypeNotAllowed(name=payload.name[:60], possible="base64") from None
     row = services.attach_file(
-        application_id=_key(application_id), name=payload.name, data=data, by=person_of(request), at=at_of(request)
+        application_id=_key(application_id),
+        name=payload.name,
+        data=_bytes(payload.content, payload.name),
+        by=person_of(request),
+        at=at_of(request),
     )
     return Status(201, row)
+
+
+def _bytes(content: str, name: str) -> bytes:
+    """raises   FileTypeNotAllowed for what is not base64"""
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        raise FileTypeNotAllowed(name=name[:60], possible="base64") from None
 
 
 @router.get("/grants/files/{file_id}", tags=["Grants"], summary="Download a file")
@@ -880,6 +905,7 @@ def _settings(workspace: Workspace, row: GiverSettings | None) -> dict[str, Any]
         "title": str(workspace),
         "is_open": row is not None and row.is_open,
         "description": "" if row is None else row.description,
+        "logo": getattr(row, "logo", None),
         "promise_percent": 100 if row is None else row.promise_percent,
         "lines": []
         if row is None
@@ -919,6 +945,37 @@ def set_settings(request: HttpRequest, giver_id: int, payload: GiverIn) -> Any:
         at=at_of(request),
     )
     return _settings(workspace, selectors.settings_of(workspace))
+
+
+@router.get("/grants/givers/{giver_id}/logo", tags=["Grants"], summary="The giver's logo")
+def get_logo(request: HttpRequest, giver_id: int) -> HttpResponse:
+    row = selectors.logo_seen(_key(giver_id), person_of(request), at_of(request))
+    return HttpResponse(bytes(row.content.data), content_type=row.content_type, headers=images.HEADERS)
+
+
+@router.put(
+    "/grants/givers/{giver_id}/logo",
+    response={200: LogoOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Set the giver's logo",
+)
+def set_logo(request: HttpRequest, giver_id: int, payload: LogoIn) -> Any:
+    """It is kept without what does not draw: no camera, no place, no comments."""
+    workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
+    data = _bytes(payload.content, "")
+    return services.set_logo(workspace=workspace, data=data, by=person_of(request), at=at_of(request))
+
+
+@router.delete(
+    "/grants/givers/{giver_id}/logo",
+    response={204: None, **PROBLEMS},
+    tags=["Grants"],
+    summary="Remove the giver's logo",
+)
+def remove_logo(request: HttpRequest, giver_id: int) -> Any:
+    workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
+    services.remove_logo(workspace=workspace, by=person_of(request), at=at_of(request))
+    return Status(204, None)
 
 
 @router.get(

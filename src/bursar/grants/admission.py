@@ -117,7 +117,7 @@ def givers_for(
     """
     asker = asker_of(person, at)
     sources = set() if recipient is None else sources_of(recipient) - {recipient.pk}
-    rows = GiverSettings.objects.select_related(*(f"workspace__{owner}" for owner in OWNERS)).prefetch_related(
+    rows = GiverSettings.objects.select_related("logo", *(f"workspace__{owner}" for owner in OWNERS)).prefetch_related(
         "criteria"
     )
     rows = rows.filter(Q(is_open=True) | Q(workspace_id__in=sources))

@@ -50,6 +50,45 @@ class GiverSettings(models.Model):
         return str(self.workspace)
 
 
+class GiverLogo(models.Model):
+    """The mark of a giver, shown beside its name. Its bytes lie apart, as those of attachments do."""
+
+    giver = models.OneToOneField(GiverSettings, on_delete=models.CASCADE, primary_key=True, related_name="logo")
+    content_type = models.CharField(max_length=10)
+    width = models.PositiveSmallIntegerField()
+    height = models.PositiveSmallIntegerField()
+    size_bytes = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "grant_giver_logo"
+        constraints = [
+            models.CheckConstraint(
+                name="logo_is_a_picture", condition=Q(content_type__in=["image/png", "image/jpeg", "image/webp"])
+            ),
+            models.CheckConstraint(
+                name="logo_is_small",
+                condition=Q(size_bytes__lte=512 * 1024, width__range=(16, 2000), height__range=(16, 2000)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.giver_id} {self.content_type}"
+
+
+class GiverLogoContent(models.Model):
+    logo = models.OneToOneField(GiverLogo, on_delete=models.CASCADE, primary_key=True, related_name="content")
+    data = models.BinaryField()
+
+    class Meta:
+        db_table = "grant_giver_logo_content"
+
+    def __str__(self) -> str:
+        return str(self.logo_id)
+
+
 class Gift(models.Model):
     """A standing offer: so much for everybody whom a line fits, so often, as long as there is something left."""
 

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
+from bursar.accounting.models import Allocation
 from bursar.catalogue.models import ProductCategory
 from bursar.grants import capacity
-from bursar.grants.admission import Giver, asker_of, givers_for, is_allowed
-from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound
+from bursar.grants.admission import Giver, asker_of, givers_for, is_allowed, may_be_asked
+from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound, LogoNotFound
 from bursar.grants.lifecycle import CLOSED_STATES, PRESENT_PARTS, ApplicationState, PartState
 from bursar.grants.models import (
     Application,
@@ -27,6 +28,7 @@ from bursar.grants.models import (
     FormTemplate,
     Gift,
     GiftClaim,
+    GiverLogo,
     GiverSettings,
     NoticeChoice,
     Part,
@@ -116,6 +118,34 @@ def giver_seen(pk: int, viewer: Person, at: datetime, permission: Permission = P
         raise GiverNotFound
     require(viewer, permission, row, at)
     return row
+
+
+def logo_seen(giver_id: int, viewer: Person, at: datetime) -> GiverLogo:
+    """A giver's logo, for whoever meets its name: who reads for it, may ask it, draws from it or sees its part somewhere.
+
+    raises   LogoNotFound
+    """
+    row = (
+        GiverLogo.objects.select_related(*(f"giver__workspace__{owner}" for owner in OWNERS))
+        .filter(giver__workspace_id=giver_id)
+        .first()
+    )
+    if row is None or not _meets(row.giver.workspace, viewer, at):
+        raise LogoNotFound
+    return row
+
+
+def _meets(giver: Workspace, viewer: Person, at: datetime) -> bool:
+    if may(viewer, Permission.VIEW_GRANTS, giver, at) or may_be_asked(giver, viewer, None, at):
+        return True
+    own = workspaces_where(viewer, Permission.VIEW_PROJECT, at)
+    from_it = Q(source__workspace=giver)
+    if giver.organization_id is not None:
+        from_it |= Q(source=None, category__provider__organization=giver.organization)
+    if Allocation.objects.filter(from_it, wallet__workspace__in=own, closed_at=None, quota_ticks__gt=0).exists():
+        return True
+    parts = Part.objects.filter(giver=giver, state__in=PRESENT_PARTS)
+    return parts.filter(application__in=applications_seen(viewer, at)).exists()
 
 
 def giver_known(pk: int) -> Workspace:
@@ -328,7 +358,7 @@ def details(pk: int, viewer: Person, at: datetime) -> Details:
         changes={b.number: tuple(differences(a, b)) for a, b in itertools.pairwise(revisions)},
         parts=tuple(
             Part.objects.filter(application=row, state__in=PRESENT_PARTS).select_related(
-                "decided_by", *(f"giver__{owner}" for owner in OWNERS)
+                "decided_by", "giver__giver_settings__logo", *(f"giver__{owner}" for owner in OWNERS)
             )
         ),
         lines=tuple(_lines(row, revisions[-1], reads, at)),
@@ -458,7 +488,7 @@ def forms_of(givers: Iterable[int], recipient: str) -> dict[int, FormTemplate]:
 
 
 def settings_of(workspace: Workspace) -> GiverSettings | None:
-    rows = GiverSettings.objects.filter(workspace=workspace)
+    rows = GiverSettings.objects.filter(workspace=workspace).select_related("logo")
     return rows.prefetch_related("criteria__organization", "automatic_rules__limits__category").first()
 
 

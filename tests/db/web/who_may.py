@@ -930,6 +930,10 @@ op("POST", "/grants/applications/{application_id}/files", APPLIES, lambda w: {"n
 op("GET", "/grants/files/{file_id}", SEES_APPLICATION)
 op("GET", "/grants/givers/{giver_id}/settings", READS_GRANTS)
 op("PUT", "/grants/givers/{giver_id}/settings", MANAGES_GRANTS, lambda w: {"is_open": True})
+# Anybody may ask this giver, so everybody meets its logo.
+op("GET", "/grants/givers/{giver_id}/logo", LOGIN, see=LOGIN)
+op("PUT", "/grants/givers/{giver_id}/logo", MANAGES_GRANTS, lambda w: {"content": w.logo})
+op("DELETE", "/grants/givers/{giver_id}/logo", MANAGES_GRANTS)
 op("GET", "/grants/givers/{giver_id}/forms/{recipient}", READS_GRANTS)
 op("PUT", "/grants/givers/{giver_id}/forms/{recipient}", MANAGES_GRANTS, lambda w: {"fields": []})
 op("PUT", "/grants/givers/{giver_id}/rules", MANAGES_GRANTS, lambda w: {"rules": []})
@@ -977,6 +981,9 @@ for name in ("part_change", "part_hand_over"):
 page("grant_comment_withdraw", None, JUDGES, pk="grant_comment")
 page("grant_file", SEES_APPLICATION, pk="grant_file")
 page("grant_settings", READS_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_logo", LOGIN, see=LOGIN, pk="giver")
+for name in ("grant_logo_set", "grant_logo_remove"):
+    page(name, None, MANAGES_GRANTS, pk="giver")
 page("grant_form", MANAGES_GRANTS, MANAGES_GRANTS, pk="giver", recipient="kind")
 for name in ("grant_rule_add", "grant_gift_offer"):
     page(name, MANAGES_GRANTS, MANAGES_GRANTS, pk="giver")

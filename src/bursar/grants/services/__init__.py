@@ -23,7 +23,7 @@ from bursar.grants.services.award import revoke_grant
 from bursar.grants.services.comments import attach_file, comment_application, withdraw_comment
 from bursar.grants.services.decisions import approve_part, hand_over, reject_part
 from bursar.grants.services.gifts import claim_gift, close_gift, offer_gift
-from bursar.grants.services.givers import Line, Rule, set_form, set_giver, set_rules
+from bursar.grants.services.givers import Line, Rule, remove_logo, set_form, set_giver, set_logo, set_rules
 from bursar.grants.services.notices import set_notices
 
 __all__ = [
@@ -43,11 +43,13 @@ __all__ = [
     "hand_over",
     "offer_gift",
     "reject_part",
+    "remove_logo",
     "revise_application",
     "revoke_grant",
     "save_draft",
     "set_form",
     "set_giver",
+    "set_logo",
     "set_notices",
     "set_rules",
     "submit_application",

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from bursar.grants import files, selectors, services
+from bursar.grants import files, images, selectors, services
 from bursar.grants.admission import Giver, offers_of
 from bursar.grants.errors import FileTooLarge
 from bursar.grants.lifecycle import APPLICATION_STATE_TITLES, PART_STATE_TITLES, ApplicationState
@@ -360,7 +360,7 @@ def application_attach(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("Choose a file."))
     else:
         if (sent.size or 0) > files.SIZE_MAX_MIB * 2**20:  # before it is read into memory
-            raise FileTooLarge(limit_mib=files.SIZE_MAX_MIB)
+            raise FileTooLarge(limit=f"{files.SIZE_MAX_MIB} MiB")
         services.attach_file(
             application_id=pk, name=sent.name or "", data=sent.read(), by=viewer_of(request), at=at_of(request)
         )
@@ -375,6 +375,7 @@ def grant_file(request: HttpRequest, pk: int) -> HttpResponse:
     answer = HttpResponse(bytes(row.content.data), content_type="application/octet-stream")
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=row.name) or "attachment"
     answer["X-Content-Type-Options"] = "nosniff"
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return answer
 
 
@@ -572,7 +573,7 @@ def grant_givers(request: HttpRequest) -> HttpResponse:
         .filter(person=None)
         .exclude(project__archived_at__isnull=False)
         .exclude(organization__archived_at__isnull=False)
-        .select_related("project__organization", "organization", "giver_settings")
+        .select_related("project__organization", "organization", "giver_settings__logo")
         .order_by("organization__name", "project__name", "pk")
     )
     listing = Listing(
@@ -625,12 +626,46 @@ def grant_settings(request: HttpRequest, pk: int) -> HttpResponse:
         "giver": workspace,
         "settings_row": row,
         "may_set": may_set,
+        "logo_kinds": images.POSSIBLE,
+        "logo_kib": images.SIZE_MAX_KIB,
         "kinds": [(value, label, forms_now[value]) for value, label in Recipient.choices],
         "rules": [] if row is None else [(rule, rule_in_words(rule)) for rule in row.automatic_rules.all()],
         "gifts": Gift.objects.filter(workspace=workspace).prefetch_related("amounts__category").order_by("-pk")[:50],
         "offers": offers_of([workspace], at_of(request)).get(workspace.pk, []),
     }
     return page(request, "bursar/grants/settings.html", context, form=form)
+
+
+def grant_logo(request: HttpRequest, pk: int) -> HttpResponse:
+    """A giver's logo, shown inline: it was written anew from the parts that draw."""
+    row = selectors.logo_seen(pk, viewer_of(request), at_of(request))
+    return HttpResponse(bytes(row.content.data), content_type=row.content_type, headers=images.HEADERS)
+
+
+def _to_settings(pk: int) -> str:
+    return reverse("grant_settings", args=[pk])
+
+
+@require_POST
+@refusals_as_messages(_to_settings)
+def grant_logo_set(request: HttpRequest, pk: int) -> HttpResponse:
+    workspace = _managed(request, pk)
+    sent = request.FILES.get("file")
+    if sent is None:
+        messages.error(request, _("Choose a file."))
+        return redirect("grant_settings", pk)
+    if (sent.size or 0) > images.SIZE_MAX_KIB * 1024:  # before it is read into memory
+        raise FileTooLarge(limit=f"{images.SIZE_MAX_KIB} KiB")
+    services.set_logo(workspace=workspace, data=sent.read(), by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("The logo was set."))
+    return redirect("grant_settings", pk)
+
+
+@require_POST
+def grant_logo_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    services.remove_logo(workspace=_managed(request, pk), by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("The logo was removed."))
+    return redirect("grant_settings", pk)
 
 
 def grant_form(request: HttpRequest, pk: int, recipient: str) -> HttpResponse:
@@ -825,6 +860,9 @@ urlpatterns = [
     path("grants/queue/export/", grant_export, name="grant_export"),
     path("grants/givers/", grant_givers, name="grant_givers"),
     path("grants/givers/<int:pk>/", grant_settings, name="grant_settings"),
+    path("grants/givers/<int:pk>/logo/", grant_logo, name="grant_logo"),
+    path("grants/givers/<int:pk>/logo/set/", grant_logo_set, name="grant_logo_set"),
+    path("grants/givers/<int:pk>/logo/remove/", grant_logo_remove, name="grant_logo_remove"),
     path("grants/givers/<int:pk>/forms/<slug:recipient>/", grant_form, name="grant_form"),
     path("grants/givers/<int:pk>/rules/", grant_rule_add, name="grant_rule_add"),
     path("grants/givers/<int:pk>/rules/step/", grant_rule_step, name="grant_rule_step"),
