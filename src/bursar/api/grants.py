@@ -168,6 +168,7 @@ class GiftIn(Strict):
     end: AwareDatetime
     every_months: int = Field(0, ge=0, le=120, description="0 = once")
     claims_max: int = Field(ge=1, le=1_000_000)
+    at_login: bool = Field(False, description="given at the first login in each of its periods")
     lines: list[LineIn] = Field(max_length=200)
 
 
@@ -338,6 +339,10 @@ class TriedOut(Schema):
     fits: bool
 
 
+class GiftAtLoginIn(Strict):
+    at_login: bool
+
+
 class GiftOut(Schema):
     id: int
     giver: str
@@ -345,6 +350,7 @@ class GiftOut(Schema):
     description: str
     amounts: list[dict[str, Any]]
     every_months: int
+    at_login: bool
     is_taken: bool
     until: datetime
 
@@ -1060,6 +1066,7 @@ def _gift(gift: Gift, is_taken: bool, until: datetime) -> dict[str, Any]:
             for a in gift.amounts.select_related("category")
         ],
         "every_months": gift.every_months,
+        "at_login": gift.at_login,
         "is_taken": is_taken,
         "until": until,
     }
@@ -1087,11 +1094,26 @@ def offer_gift(request: HttpRequest, giver_id: int, payload: GiftIn) -> Any:
         end=payload.end,
         every_months=payload.every_months,
         claims_max=payload.claims_max,
+        at_login=payload.at_login,
         lines=_lines(payload.lines),
         by=person_of(request),
         at=at_of(request),
     )
     return Status(201, _gift(gift, False, gift.end))
+
+
+@router.post(
+    "/grants/gifts/{gift_id}/at-login",
+    response={200: GiftOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Give it at login, or no longer",
+)
+def set_gift_at_login(request: HttpRequest, gift_id: int, payload: GiftAtLoginIn) -> Any:
+    """People who are known already get it at their next login, as newcomers do."""
+    person, at = person_of(request), at_of(request)
+    selectors.gift_seen(_key(gift_id), person, at)
+    gift = services.set_gift_at_login(gift_id=gift_id, at_login=payload.at_login, by=person, at=at)
+    return _gift(gift, False, gift.end)
 
 
 @router.post(

@@ -100,6 +100,11 @@ class Gift(models.Model):
     every_months = models.PositiveSmallIntegerField(_("every so many months"), default=0, help_text=_("0 = once"))
     claims_max = models.PositiveIntegerField(_("at most so many times in all"))
     claimed = models.PositiveIntegerField(default=0)
+    at_login = models.BooleanField(
+        _("given at login"),
+        default=False,
+        help_text=_("Whoever it is for gets it at the first login in each of its periods, without a click."),
+    )
     closed_at = models.DateTimeField(null=True)
     made_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()

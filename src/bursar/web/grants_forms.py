@@ -419,6 +419,11 @@ class GiftForm(forms.Form):
         label=_("Every so many months"), min_value=0, max_value=120, initial=0, help_text=_("0 = once for each person.")
     )
     claims_max = forms.IntegerField(label=_("At most so many times in all"), min_value=1, max_value=1_000_000)
+    at_login = forms.BooleanField(
+        label=_("Give it at login"),
+        required=False,
+        help_text=_("Whoever it is for gets it at the first login in each of its periods, without a click."),
+    )
     allow = GiverForm.base_fields["allow"]
 
     def __init__(self, *args: Any, categories: Sequence[ProductCategory], **kwargs: Any) -> None:

@@ -957,6 +957,7 @@ op(
     },
 )
 op("POST", "/grants/gifts/{gift_id}/close", MANAGES_GRANTS)
+op("POST", "/grants/gifts/{gift_id}/at-login", MANAGES_GRANTS, lambda w: {"at_login": True})
 op(
     "POST",
     "/grants/gifts/{gift_id}/claim",
@@ -988,5 +989,6 @@ page("grant_form", MANAGES_GRANTS, MANAGES_GRANTS, pk="giver", recipient="kind")
 for name in ("grant_rule_add", "grant_gift_offer"):
     page(name, MANAGES_GRANTS, MANAGES_GRANTS, pk="giver")
 page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place": "0", "step": "on"})
-page("grant_gift_close", None, MANAGES_GRANTS, pk="gift")
+for name in ("grant_gift_close", "grant_gift_at_login"):
+    page(name, None, MANAGES_GRANTS, pk="gift")
 page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")

@@ -22,7 +22,14 @@ from bursar.grants.services.applications import (
 from bursar.grants.services.award import revoke_grant
 from bursar.grants.services.comments import attach_file, comment_application, withdraw_comment
 from bursar.grants.services.decisions import approve_part, hand_over, reject_part
-from bursar.grants.services.gifts import claim_gift, close_gift, offer_gift
+from bursar.grants.services.gifts import (
+    ask_for_gifts_at_login,
+    claim_gift,
+    close_gift,
+    give_gifts_at_login,
+    offer_gift,
+    set_gift_at_login,
+)
 from bursar.grants.services.givers import Line, Rule, remove_logo, set_form, set_giver, set_logo, set_rules
 from bursar.grants.services.notices import set_notices
 
@@ -34,12 +41,14 @@ __all__ = [
     "Wish",
     "agree",
     "approve_part",
+    "ask_for_gifts_at_login",
     "attach_file",
     "change_amounts",
     "claim_gift",
     "close_gift",
     "comment_application",
     "draft_application",
+    "give_gifts_at_login",
     "hand_over",
     "offer_gift",
     "reject_part",
@@ -48,6 +57,7 @@ __all__ = [
     "revoke_grant",
     "save_draft",
     "set_form",
+    "set_gift_at_login",
     "set_giver",
     "set_logo",
     "set_notices",

@@ -770,6 +770,7 @@ def grant_gift_offer(request: HttpRequest, pk: int) -> HttpResponse:
                 end=end,
                 every_months=form.cleaned_data["every_months"],
                 claims_max=form.cleaned_data["claims_max"],
+                at_login=form.cleaned_data["at_login"],
                 lines=form.lines(),
                 by=viewer_of(request),
                 at=at_of(request),
@@ -783,6 +784,14 @@ def grant_gift_offer(request: HttpRequest, pk: int) -> HttpResponse:
 def grant_gift_close(request: HttpRequest, pk: int) -> HttpResponse:
     gift = selectors.gift_seen(pk, viewer_of(request), at_of(request))
     services.close_gift(gift_id=pk, by=viewer_of(request), at=at_of(request))
+    return redirect("grant_settings", gift.workspace_id)
+
+
+@require_POST
+def grant_gift_at_login(request: HttpRequest, pk: int) -> HttpResponse:
+    gift = selectors.gift_seen(pk, viewer_of(request), at_of(request))
+    on = request.POST.get("step") == "on"
+    services.set_gift_at_login(gift_id=pk, at_login=on, by=viewer_of(request), at=at_of(request))
     return redirect("grant_settings", gift.workspace_id)
 
 
@@ -868,6 +877,7 @@ urlpatterns = [
     path("grants/givers/<int:pk>/rules/step/", grant_rule_step, name="grant_rule_step"),
     path("grants/givers/<int:pk>/gifts/", grant_gift_offer, name="grant_gift_offer"),
     path("grants/gifts/<int:pk>/close/", grant_gift_close, name="grant_gift_close"),
+    path("grants/gifts/<int:pk>/at-login/", grant_gift_at_login, name="grant_gift_at_login"),
     path("grants/gifts/<int:pk>/claim/", grant_gift_claim, name="grant_gift_claim"),
     path("projects/<int:pk>/applications/", project_applications, name="project_applications"),
 ]
