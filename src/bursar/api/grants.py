@@ -27,9 +27,11 @@ from bursar.grants.models import (
     Decision,
     Gift,
     GiverSettings,
+    Notice,
     Recipient,
     Revision,
 )
+from bursar.grants.notices import KINDS, LINES
 from bursar.grants.rules import rule_in_words
 from bursar.kernel.refusals import words
 from bursar.structure.errors import NotFound
@@ -1124,3 +1126,83 @@ def close_gift(request: HttpRequest, gift_id: int) -> Any:
     selectors.gift_seen(_key(gift_id), person, at)
     gift = services.close_gift(gift_id=gift_id, by=person, at=at)
     return _gift(gift, False, gift.end)
+
+
+# ------------------------------------------------------------------------------------------------ notices
+class NoticeOut(Schema):
+    id: int
+    kind: str
+    text: str = Field(description="what happened, in your language")
+    subject: str
+    application_id: int | None
+    gift_id: int | None
+    by_id: int | None
+    at: datetime
+    read_at: datetime | None
+
+
+class ReadOut(Schema):
+    read: int = Field(description="how many were unread")
+
+
+class ChoicesOut(Schema):
+    kinds: list[str] = Field(description="all there are")
+    in_pages: list[str] = Field(description="those of which you are told in the list of notices")
+    by_mail: list[str]
+
+
+class ChoicesIn(Strict):
+    in_pages: list[str] = Field(max_length=50)
+    by_mail: list[str] = Field(max_length=50)
+
+
+def _notice(row: Notice) -> dict[str, Any]:
+    names = ("id", "kind", "application_id", "gift_id", "by_id", "at", "read_at")
+    text = str(LINES.get(row.kind, ""))
+    return {**{name: getattr(row, name) for name in names}, "text": text, "subject": selectors.subject_of(row)}
+
+
+@router.get("/grants/notices", response=Page[NoticeOut], tags=["Grants"], summary="What you were told, unread first")
+def list_notices(request: HttpRequest, paging: Paging, unread: bool = False) -> Any:
+    rows = selectors.notices(person_of(request), at_of(request))
+    answer = page_of(request, rows.filter(read_at=None) if unread else rows, paging)
+    answer["items"] = [_notice(row) for row in answer["items"]]
+    return answer
+
+
+@router.post("/grants/notices/read", response={200: ReadOut, **PROBLEMS}, tags=["Grants"], summary="Mark all as read")
+def read_notices(request: HttpRequest) -> Any:
+    return {"read": services.read_notices(by=person_of(request), at=at_of(request))}
+
+
+@router.get("/grants/notices/choices", response=ChoicesOut, tags=["Grants"], summary="Of what you are told, and how")
+def get_choices(request: HttpRequest) -> Any:
+    unwanted = selectors.unwanted_notices(person_of(request))
+    return {
+        "kinds": list(KINDS),
+        "in_pages": [kind for kind in KINDS if (kind, "page") not in unwanted],
+        "by_mail": [kind for kind in KINDS if (kind, "mail") not in unwanted],
+    }
+
+
+@router.put(
+    "/grants/notices/choices",
+    response={200: ChoicesOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Say of what you want to be told, and how",
+)
+def set_choices(request: HttpRequest, payload: ChoicesIn) -> Any:
+    """Names that there are not are passed over."""
+    services.set_notices(by_mail=payload.by_mail, in_pages=payload.in_pages, by=person_of(request), at=at_of(request))
+    return get_choices(request)
+
+
+@router.post(
+    "/grants/notices/{notice_id}/read",
+    response={200: NoticeOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Mark a notice as read",
+)
+def read_notice(request: HttpRequest, notice_id: int) -> Any:
+    services.read_notice(notice_id=_key(notice_id), by=person_of(request), at=at_of(request))
+    return _notice(selectors.notices(person_of(request), at_of(request)).get(pk=notice_id))

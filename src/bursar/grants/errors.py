@@ -37,6 +37,13 @@ class AttachmentNotFound(DomainError):
 
 
 @dataclass(eq=False)
+class NoticeNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "notice_not_found"
+    message: ClassVar[str] = N_("There is no such notice, or it is not yours.")
+
+
+@dataclass(eq=False)
 class LogoNotFound(DomainError):
     kind: ClassVar[Kind] = Kind.NOT_FOUND
     code: ClassVar[str] = "logo_not_found"

@@ -558,15 +558,55 @@ class AttachmentContent(models.Model):
         return str(self.attachment_id)
 
 
-class NoticeChoice(models.Model):
-    """That a person does not want to be told of one kind of step by mail. Without a row they are."""
+class Notice(models.Model):
+    """That a step concerns a person: what the list in the pages shows. It says what happened; the thing itself says the rest.
+
+    by   who did it; empty = the system
+    """
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=24)
+    application = models.ForeignKey(Application, null=True, on_delete=models.PROTECT, related_name="+")
+    gift = models.ForeignKey(Gift, null=True, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True)
 
     class Meta:
-        db_table = "grant_notice_choice"
-        constraints = [models.UniqueConstraint(fields=["person", "kind"], name="notice_choice_once")]
+        db_table = "grant_notice"
+        constraints = [
+            models.CheckConstraint(
+                name="notice_is_about_one_thing",
+                condition=Q(application__isnull=False, gift__isnull=True)
+                | Q(application__isnull=True, gift__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["person", "-id"], name="notice_person"),
+            models.Index(fields=["person", "-id"], condition=Q(read_at=None), name="notice_unread"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.person_id} {self.kind}"
+
+
+class NoticeChoice(models.Model):
+    """That a person does not want to be told of one kind of step in one way. Without a row they are."""
+
+    class Channel(models.TextChoices):
+        MAIL = "mail", _("by mail")
+        PAGE = "page", _("in the list of notices")
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=24)
+    channel = models.CharField(max_length=4, choices=Channel, default=Channel.MAIL)
+
+    class Meta:
+        db_table = "grant_notice_choice"
+        constraints = [
+            models.UniqueConstraint(fields=["person", "kind", "channel"], name="notice_choice_once"),
+            models.CheckConstraint(name="notice_channel_is_known", condition=Q(channel__in=["mail", "page"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.kind} {self.channel}"

@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet
 
 from bursar.accounting.models import Allocation
 from bursar.catalogue.models import ProductCategory
@@ -30,6 +30,7 @@ from bursar.grants.models import (
     GiftClaim,
     GiverLogo,
     GiverSettings,
+    Notice,
     NoticeChoice,
     Part,
     Recipient,
@@ -63,17 +64,22 @@ def applications_seen(viewer: Person, at: datetime) -> QuerySet[Application]:
     """Every application that the viewer may see."""
     if not viewer.is_active or viewer.pk is None:
         return Application.objects.none()
-    seen = _asked_of(workspaces_where(viewer, Permission.VIEW_GRANTS, at)) & ~Q(state=ApplicationState.DRAFT)
-    seen |= Q(workspace__in=workspaces_where(viewer, Permission.APPLY_FOR_GRANTS, at))
+    return Application.objects.filter(_seen_by(viewer, at))
+
+
+def _seen_by(viewer: Person, at: datetime, prefix: str = "") -> Q:
+    """Whether an active viewer may see the application that rows reach by the prefix.
+
+    Each part is asked per application, so that looking at a few costs no more where there are many.
+    """
+    readable = workspaces_where(viewer, Permission.VIEW_GRANTS, at)
+    asked = Part.objects.filter(application=OuterRef(f"{prefix}pk"), state__in=PRESENT_PARTS, giver__in=readable)
+    seen = Q(Exists(asked)) & ~Q(**{f"{prefix}state": ApplicationState.DRAFT})
+    seen |= Q(**{f"{prefix}workspace__in": workspaces_where(viewer, Permission.APPLY_FOR_GRANTS, at)})
     limits = viewer.limits
     if limits is None or (limits.organization_id is None and limits.allow(Permission.VIEW_PROJECT)):
-        seen |= Q(applicant=viewer)
-    return Application.objects.filter(seen)
-
-
-def _asked_of(givers: QuerySet[Workspace]) -> Q:
-    parts = Part.objects.filter(state__in=PRESENT_PARTS, giver__in=givers)
-    return Q(pk__in=parts.values("application_id"))
+        seen |= Q(**{f"{prefix}applicant": viewer})
+    return seen
 
 
 def application_seen(pk: int, viewer: Person, at: datetime) -> Application:
@@ -655,6 +661,48 @@ def harmless(cell: Any) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
-def unwanted_notices(person: Person) -> frozenset[str]:
-    """The kinds of steps of which the person does not want to be told by mail."""
-    return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", flat=True))
+# ------------------------------------------------------------------------------------------------ notices
+UNREAD_SHOWN: Final = 99
+
+
+def unwanted_notices(person: Person) -> frozenset[tuple[str, str]]:
+    """(kind of step, way) of which the person does not want to be told."""
+    return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", "channel"))
+
+
+def notices_of(viewer: Person, at: datetime) -> QuerySet[Notice]:
+    """What the viewer was told, as far as it is still about something that they may see."""
+    if not viewer.is_active or viewer.pk is None:
+        return Notice.objects.none()
+    seen = Q(application__isnull=False) & _seen_by(viewer, at, "application__")
+    if viewer.limits is None or viewer.limits.organization_id is None:
+        seen |= Q(gift__isnull=False)
+    return Notice.objects.filter(seen, person=viewer)
+
+
+def notices(viewer: Person, at: datetime) -> QuerySet[Notice]:
+    """The same as a list: what is unread first, the newest first."""
+    present = Revision.objects.filter(number=F("application__revision"))
+    return (
+        notices_of(viewer, at)
+        .select_related(
+            "by", *(f"{thing}__workspace__{owner}" for thing in ("application", "gift") for owner in OWNERS)
+        )
+        .prefetch_related(Prefetch("application__revisions", present, to_attr="present"))
+        .annotate(is_read=ExpressionWrapper(Q(read_at__isnull=False), BooleanField()))
+        .order_by("is_read", "-id")
+    )
+
+
+def unread_notices(viewer: Person, at: datetime) -> int:
+    """How many are unread; counted up to one more than is shown, so that the count costs the same for everybody."""
+    return notices_of(viewer, at).filter(read_at=None)[: UNREAD_SHOWN + 1].count()
+
+
+def subject_of(notice: Notice) -> str:
+    """What a notice is about, in a word."""
+    if notice.gift is not None:
+        return notice.gift.title
+    row = notice.application
+    assert row is not None  # a constraint
+    return f"#{row.pk} {title_of(row, next(iter(row.present), None))}".rstrip()  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
 from bursar.catalogue import registry
 from bursar.grants import services as grants
-from bursar.grants.models import Recipient
+from bursar.grants.models import Notice, Recipient
 from bursar.kernel.clock import stated_time
 from bursar.metering.services import post_reports
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome
@@ -265,6 +265,8 @@ def _grants(w: World, end: datetime) -> None:
     w.gift = grants.offer_gift(
         workspace=w.giver, title="Gift", amounts={w.cpu.pk: 60}, start=AT, end=end, claims_max=9, lines=anyone, by=None, at=AT
     )  # fmt: skip
+    owner = w.personal_wallet.workspace.person
+    w.notice = Notice.objects.create(person=owner, kind="given", gift=w.gift, at=AT)
 
 
 @contextmanager

@@ -161,6 +161,7 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "application": SEES_APPLICATION,
     "grant_comment": SEES_APPLICATION,
     "grant_file": SEES_APPLICATION,
+    "notice": OWN,
     "giver": READS_GRANTS,
     "gift": READS_GRANTS,
 }
@@ -474,6 +475,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "file_id": "grant_file",
     "giver_id": "giver",
     "gift_id": "gift",
+    "notice_id": "notice",
     "recipient": "kind",
 }
 
@@ -965,8 +967,16 @@ op(
     see=LOGIN,
 )
 
-for name in ("applications", "grant_queue", "grant_export", "grant_givers"):
+op("GET", "/grants/notices", LOGIN)
+op("GET", "/grants/notices/choices", LOGIN)
+op("PUT", "/grants/notices/choices", PROFILE, lambda w: {"in_pages": [], "by_mail": []})
+op("POST", "/grants/notices/read", PROFILE)
+op("POST", "/grants/notices/{notice_id}/read", OWN & PROFILE)
+
+for name in ("applications", "grant_queue", "grant_export", "grant_givers", "notices"):
     page(name, LOGIN)
+page("notices_read", None, LOGIN)
+page("notice_read", None, OWN, pk="notice")
 for name in ("application_new", "grant_notices"):
     page(name, LOGIN, LOGIN)
 page("project_applications", APPLIES, pk="project")

@@ -31,7 +31,7 @@ from bursar.grants.services.gifts import (
     set_gift_at_login,
 )
 from bursar.grants.services.givers import Line, Rule, remove_logo, set_form, set_giver, set_logo, set_rules
-from bursar.grants.services.notices import set_notices
+from bursar.grants.services.notices import read_notice, read_notices, set_notices
 
 __all__ = [
     "Amount",
@@ -51,6 +51,8 @@ __all__ = [
     "give_gifts_at_login",
     "hand_over",
     "offer_gift",
+    "read_notice",
+    "read_notices",
     "reject_part",
     "remove_logo",
     "revise_application",

@@ -16,6 +16,7 @@ from bursar.events.services import Happening, record
 from bursar.grants import admission, capacity
 from bursar.grants.errors import GiftNotFound, GiftNotPossible, GiftTaken, GiftUsedUp
 from bursar.grants.models import Criterion, Gift, GiftAmount, GiftClaim
+from bursar.grants.notices import ask_for_notices
 from bursar.grants.periods import period_of
 from bursar.grants.services.givers import Line, check_lines
 from bursar.kernel.errors import DomainError
@@ -202,6 +203,8 @@ def _give(gift: Gift, person: Person, *, by: Person | None, at: datetime) -> Gif
             at=at,
         )
     _tell("claimed", gift, by=by, at=at, facts={"period": period, "person_id": person.pk, "at_login": by is None})
+    if by is None:  # whoever clicked knows
+        ask_for_notices("given", gift, [person.pk], by=None, at=at)
     return claim
 
 

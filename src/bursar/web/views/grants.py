@@ -20,7 +20,7 @@ from bursar.grants.admission import Giver, offers_of
 from bursar.grants.errors import FileTooLarge
 from bursar.grants.lifecycle import APPLICATION_STATE_TITLES, PART_STATE_TITLES, ApplicationState
 from bursar.grants.models import Application, Gift, GiverSettings, Recipient
-from bursar.grants.notices import KINDS
+from bursar.grants.notices import KINDS, LINES
 from bursar.grants.rules import rule_in_words
 from bursar.grants.selectors import Details, Filters
 from bursar.kernel.errors import DomainError, Kind
@@ -40,7 +40,7 @@ from bursar.web.grants_forms import (
     question_initial,
     written_lines,
 )
-from bursar.web.http import page, refusals_as_messages
+from bursar.web.http import back, page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
 from bursar.web.tabs import scope_page
@@ -384,6 +384,8 @@ def application(request: HttpRequest, pk: int) -> HttpResponse:
     found = selectors.details(pk, viewer_of(request), at_of(request))
     if found.application.state == ApplicationState.DRAFT and found.speaks:
         return redirect("application_edit", pk)
+    # Whoever reads the application has read what they were told about it.
+    services.read_notices(about=found.application, by=viewer_of(request), at=at_of(request))
     return page(request, "bursar/grants/application.html", _shown(request, found))
 
 
@@ -804,14 +806,66 @@ def grant_gift_claim(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def grant_notices(request: HttpRequest) -> HttpResponse:
-    """Of which steps the viewer is told by mail."""
+    """Of which steps the viewer is told, and how."""
     if request.method == "POST":
-        services.set_notices(wanted=request.POST.getlist("wanted"), by=viewer_of(request), at=at_of(request))
+        services.set_notices(
+            by_mail=request.POST.getlist("mail"),
+            in_pages=request.POST.getlist("page"),
+            by=viewer_of(request),
+            at=at_of(request),
+        )
         messages.success(request, _("Saved."))
         return redirect("grant_notices")
     unwanted = selectors.unwanted_notices(viewer_of(request))
-    kinds = [(kind, title, kind not in unwanted) for kind, title in KINDS.items()]
-    return page(request, "bursar/grants/notices.html", {"kinds": kinds})
+    kinds = [
+        (kind, title, (kind, "page") not in unwanted, (kind, "mail") not in unwanted) for kind, title in KINDS.items()
+    ]
+    return page(request, "bursar/grants/notice_choices.html", {"kinds": kinds})
+
+
+def notices(request: HttpRequest) -> HttpResponse:
+    """What the viewer was told of: unread first."""
+    listing = Listing(
+        request,
+        selectors.notices(viewer_of(request), at_of(request)),
+        label=gettext_lazy("Notices"),
+        columns={
+            "what": Column(gettext_lazy("What happened")),
+            "when": Column(gettext_lazy("When")),
+            "read": Column(gettext_lazy("Mark as read"), hidden=True),
+        },
+        filters=(
+            Filter(
+                "show",
+                gettext_lazy("Read and unread"),
+                [("unread", gettext_lazy("Unread")), ("read", gettext_lazy("Read"))],
+                lambda rows, value: rows.filter(read_at__isnull=value == "unread"),
+            ),
+        ),
+    )
+    rows = [
+        {
+            "notice": row,
+            "subject": selectors.subject_of(row),
+            "line": LINES.get(row.kind, ""),
+            "url": reverse("application", args=[row.application_id]) if row.application_id else reverse("applications"),
+        }
+        for row in listing.rows
+    ]
+    return page(request, "bursar/grants/notices.html", {"listing": listing, "told": rows})
+
+
+@require_POST
+def notice_read(request: HttpRequest, pk: int) -> HttpResponse:
+    services.read_notice(notice_id=pk, by=viewer_of(request), at=at_of(request))
+    return back(request, reverse("notices"))
+
+
+@require_POST
+def notices_read(request: HttpRequest) -> HttpResponse:
+    services.read_notices(by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("All are marked as read."))
+    return back(request, reverse("notices"))
 
 
 # ------------------------------------------------------------------------------------------------ home
@@ -848,6 +902,9 @@ def agree_panel(viewer: Viewer) -> Panel | None:
 
 
 urlpatterns = [
+    path("notices/", notices, name="notices"),
+    path("notices/read/", notices_read, name="notices_read"),
+    path("notices/<int:pk>/read/", notice_read, name="notice_read"),
     path("applications/", applications, name="applications"),
     path("applications/new/", application_new, name="application_new"),
     path("applications/notices/", grant_notices, name="grant_notices"),
