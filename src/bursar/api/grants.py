@@ -296,6 +296,7 @@ class FileOut(Schema):
     sha256: str
     by_id: int
     at: datetime
+    removed_at: datetime | None = Field(description="its bytes are gone since then; a mark stays")
 
 
 class DecidedOut(Schema):
@@ -880,6 +881,24 @@ def _bytes(content: str, name: str) -> bytes:
 @router.get("/grants/files/{file_id}", tags=["Grants"], summary="Download a file")
 def get_file(request: HttpRequest, file_id: int) -> HttpResponse:
     return download(selectors.attachment_seen(_key(file_id), person_of(request), at_of(request)))
+@router.get(
+    "/grants/applications/{application_id}/files",
+    response={200: Page[FileOut], **PROBLEMS},
+    tags=["Grants"],
+    summary="Files of an application",
+)
+def list_files(request: HttpRequest, application_id: int, paging: Paging) -> Any:
+    rows = selectors.attachments_seen(_key(application_id), person_of(request), at_of(request))
+    return page_of(request, rows, paging)
+
+
+@router.delete("/grants/files/{file_id}", response={204: None, **PROBLEMS}, tags=["Grants"], summary="Remove a file")
+def remove_file(request: HttpRequest, file_id: int) -> Any:
+    """Of a draft nothing stays; of what was submitted a mark. Not while it answers a question of a giver's form."""
+    services.remove_file(attachment_id=_key(file_id), by=person_of(request), at=at_of(request))
+    return Status(204, None)
+
+
 
 
 def download(row: Any) -> HttpResponse:

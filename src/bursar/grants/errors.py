@@ -372,6 +372,17 @@ class FileTypeNotAllowed(DomainError):
 
 
 @dataclass(eq=False)
+class FileAnswers(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "file_answers"
+    message: ClassVar[str] = N_(
+        "{name} answers a question of {giver}. Change the application so that another file answers it, then remove this one."
+    )
+    name: str
+    giver: str
+
+
+@dataclass(eq=False)
 class TooManyFiles(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "too_many_files"

@@ -527,7 +527,10 @@ class Comment(models.Model):
 
 
 class Attachment(models.Model):
-    """A file that belongs to an application. Its bytes lie in a table of their own, and are only ever downloaded."""
+    """A file that belongs to an application. Its bytes lie in a table of their own, and are only ever downloaded.
+
+    Taken out of a submitted application, its bytes go and a mark stays; of a draft nothing stays.
+    """
 
     application = models.ForeignKey(Application, on_delete=models.PROTECT, related_name="attachments")
     by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
@@ -537,6 +540,8 @@ class Attachment(models.Model):
     size_bytes = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
 
+    removed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    removed_at = models.DateTimeField(null=True)
     class Meta:
         db_table = "grant_attachment"
         ordering = ["id"]

@@ -372,7 +372,7 @@ def details(pk: int, viewer: Person, at: datetime) -> Details:
             Decision.objects.filter(application=row).select_related("by", *(f"giver__{owner}" for owner in OWNERS))
         ),
         comments=tuple(comments),
-        attachments=tuple(Attachment.objects.filter(application=row).select_related("by")),
+        attachments=tuple(Attachment.objects.filter(application=row).select_related("by", "removed_by")),
         granted=tuple(granted),
         earlier=tuple(_earlier(row, viewer, at)),
         speaks=speaks,
@@ -460,7 +460,7 @@ def _written(amount: RequestedAmount | None) -> str | None:
 
 def attachment_seen(pk: int, viewer: Person, at: datetime) -> Attachment:
     """raises   AttachmentNotFound"""
-    row = Attachment.objects.select_related("application").filter(pk=pk).first()
+    row = Attachment.objects.select_related("application").filter(pk=pk, removed_at=None).first()
     if row is None or not applications_seen(viewer, at).filter(pk=row.application_id).exists():
         raise AttachmentNotFound
     return row
@@ -485,6 +485,14 @@ def recipients_for(person: Person, at: datetime) -> list[Workspace]:
     rows = rows.filter(Q(project=None) | Q(project__archived_at=None))
     rows = rows.filter(Q(project=None) | Q(project__end=None) | Q(project__end__gt=at))
     return list(rows.select_related(*OWNERS).order_by("project__name", "pk"))
+def attachments_seen(application_id: int, viewer: Person, at: datetime) -> QuerySet[Attachment]:
+    """The files of an application, with the marks of those that were removed.
+
+    raises   ApplicationNotFound
+    """
+    return Attachment.objects.filter(application=application_seen(application_id, viewer, at)).order_by("id")
+
+
 
 
 def forms_of(givers: Iterable[int], recipient: str) -> dict[int, FormTemplate]:

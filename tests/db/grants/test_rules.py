@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -16,6 +17,8 @@ from bursar.accounting.services import revoke_allocation
 from bursar.grants import selectors, services
 from bursar.grants.models import (
     Application,
+    Attachment,
+    AttachmentContent,
     Award,
     Decision,
     FormAnswer,
@@ -27,6 +30,7 @@ from bursar.grants.models import (
 )
 from bursar.grants.selectors import Filters
 from bursar.grants.services import Answers, Line, Rule
+from bursar.kernel.clock import stated_time
 from bursar.kernel.errors import DomainError
 from bursar.structure.models import Membership
 from bursar.structure.roles import Role, TokenLimits, TokenScope
@@ -442,6 +446,80 @@ def test_attach__file__is_taken_for_what_its_bytes_are(grants: Grants, name: str
     assert refused(selectors.attachment_seen, pk=kept.pk, viewer=grants.stranger, at=grants.at) == (
         "attachment_not_found"
     )
+
+
+def test_remove__file_of_a_draft__leaves_nothing_also_not_as_an_answer(grants: Grants) -> None:
+    services.set_form(workspace=grants.north, recipient=Recipient.PERSONAL, fields=FIELDS, by=None, at=grants.at)
+    facts = {"by": grants.applicant, "at": grants.at}
+    row = services.draft_application(
+        recipient=Recipient.PERSONAL, workspace=grants.personal, wish=grants.wish(), **facts
+    )
+    files = [services.attach_file(application_id=row.pk, name=f"{n}.txt", data=b"a", **facts) for n in "ab"]
+    answers = (Answers(grants.north.pk, {"abstract": "ok", "nodes": files[1].pk % 8 + 1, "plan": files[0].pk}),)
+    services.save_draft(application_id=row.pk, wish=grants.wish(answers=answers), **facts)
+    services.remove_file(attachment_id=files[0].pk, **facts)
+    assert list(Attachment.objects.values_list("name", flat=True)) == ["b.txt"]
+    assert AttachmentContent.objects.count() == 1
+    assert FormAnswer.objects.get().values == {"abstract": "ok", "nodes": files[1].pk % 8 + 1}
+    assert refused(services.remove_file, attachment_id=files[0].pk, **facts) == "attachment_not_found"
+    services.submit_application(application_id=row.pk, **facts)
+
+
+def test_remove__file_of_what_was_submitted__leaves_a_mark_and_no_bytes(grants: Grants) -> None:
+    services.set_form(workspace=grants.north, recipient=Recipient.PERSONAL, fields=FIELDS, by=None, at=grants.at)
+    facts = {"by": grants.applicant, "at": grants.at}
+    row = services.draft_application(
+        recipient=Recipient.PERSONAL, workspace=grants.personal, wish=grants.wish(), **facts
+    )
+    plan, other = (services.attach_file(application_id=row.pk, name=f"{n}.txt", data=b"a", **facts) for n in "ab")
+    answers = (Answers(grants.north.pk, {"abstract": "ok", "plan": plan.pk}),)
+    services.save_draft(application_id=row.pk, wish=grants.wish(answers=answers), **facts)
+    services.submit_application(application_id=row.pk, **facts)
+    assert refused(services.remove_file, attachment_id=plan.pk, **facts) == "file_answers"
+    for person, code in ((grants.reviewer, "not_allowed"), (grants.stranger, "attachment_not_found")):
+        assert refused(services.remove_file, attachment_id=other.pk, by=person, at=grants.at) == code
+    assert AttachmentContent.objects.count() == 2
+    services.remove_file(attachment_id=other.pk, **facts)
+    other.refresh_from_db()
+    assert (other.removed_by, other.removed_at) == (grants.applicant, grants.at)
+    assert list(AttachmentContent.objects.values_list("attachment__name", flat=True)) == ["a.txt"]
+    for call in (
+        services.remove_file,
+        lambda attachment_id, **_facts: selectors.attachment_seen(attachment_id, *facts.values()),
+    ):
+        assert refused(call, attachment_id=other.pk, **facts) == "attachment_not_found"
+    # It is no answer any more, and another may take its place among twenty.
+    wrong = (Answers(grants.north.pk, {"abstract": "ok", "plan": other.pk}),)
+    assert refused(lambda: revise(grants, row, answers=wrong)) == "invalid_answers"
+    revise(grants, row, answers=(Answers(grants.north.pk, {"abstract": "ok"}),))
+    services.remove_file(attachment_id=plan.pk, **facts)
+    services.withdraw_application(application_id=row.pk, **facts)
+    third = Attachment.objects.create(application=row, name="c", size_bytes=1, **facts)
+    assert refused(services.remove_file, attachment_id=third.pk, **facts) == "application_step_not_open"
+
+
+def test_files__by_rest_and_page__follow_the_same_rules(grants: Grants) -> None:
+    row = grants.apply()
+    client, reviewer = Client(), Client()
+    client.force_login(grants.applicant)
+    reviewer.force_login(grants.reviewer)
+    path = f"/api/v1/grants/applications/{row.pk}/files"
+    with stated_time(grants.at):
+        for name in ("a.txt", "b.txt"):
+            body = {"name": name, "content": "YQ=="}
+            assert client.post(path, body, content_type="application/json").status_code == 201
+        listed = reviewer.get(f"{path}?limit=1").json()
+        assert (listed["total"], [one["name"] for one in listed["items"]]) == (2, ["a.txt"])
+        first, second = Attachment.objects.order_by("pk")
+        assert reviewer.delete(f"/api/v1/grants/files/{first.pk}").json()["code"] == "not_allowed"
+        assert client.delete(f"/api/v1/grants/files/{first.pk}").status_code == 204
+        assert client.delete(f"/api/v1/grants/files/{first.pk}").json()["code"] == "attachment_not_found"
+        assert [one["removed_at"] for one in client.get(path).json()["items"]] == ["2026-11-21T12:00:00Z", None]
+        assert reviewer.post(f"/application-files/{second.pk}/remove/").status_code == 403
+        assert client.post(f"/application-files/{second.pk}/remove/").url == f"/applications/{row.pk}/"
+        shown = reviewer.get(f"/applications/{row.pk}/").content.decode()
+        assert shown.count("removed by Ada Applicant") == 2
+        assert client.get(f"/application-files/{second.pk}/").status_code == 404
 
 
 # ------------------------------------------------------------------------------------------------ rules, tokens

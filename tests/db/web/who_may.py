@@ -930,6 +930,8 @@ op("POST", "/grants/applications/{application_id}/comments", APPLIES | JUDGES, l
 op("POST", "/grants/comments/{comment_id}/withdraw", JUDGES)
 op("POST", "/grants/applications/{application_id}/files", APPLIES, lambda w: {"name": "b.txt", "content": "YQ=="})
 op("GET", "/grants/files/{file_id}", SEES_APPLICATION)
+op("GET", "/grants/applications/{application_id}/files", SEES_APPLICATION)
+op("DELETE", "/grants/files/{file_id}", APPLIES)
 op("GET", "/grants/givers/{giver_id}/settings", READS_GRANTS)
 op("PUT", "/grants/givers/{giver_id}/settings", MANAGES_GRANTS, lambda w: {"is_open": True})
 # Anybody may ask this giver, so everybody meets its logo.
@@ -991,6 +993,7 @@ for name in ("part_change", "part_hand_over"):
     page(name, JUDGES, JUDGES, pk="application", giver="giver")
 page("grant_comment_withdraw", None, JUDGES, pk="grant_comment")
 page("grant_file", SEES_APPLICATION, pk="grant_file")
+page("grant_file_remove", None, APPLIES, pk="grant_file")
 page("grant_settings", READS_GRANTS, MANAGES_GRANTS, pk="giver")
 page("grant_logo", LOGIN, see=LOGIN, pk="giver")
 for name in ("grant_logo_set", "grant_logo_remove"):

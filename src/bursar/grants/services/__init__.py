@@ -20,7 +20,7 @@ from bursar.grants.services.applications import (
     withdraw_application,
 )
 from bursar.grants.services.award import revoke_grant
-from bursar.grants.services.comments import attach_file, comment_application, withdraw_comment
+from bursar.grants.services.comments import attach_file, comment_application, remove_file, withdraw_comment
 from bursar.grants.services.decisions import approve_part, hand_over, reject_part
 from bursar.grants.services.gifts import (
     ask_for_gifts_at_login,
@@ -55,6 +55,7 @@ __all__ = [
     "read_notices",
     "reject_part",
     "remove_logo",
+    "remove_file",
     "revise_application",
     "revoke_grant",
     "save_draft",

@@ -582,7 +582,7 @@ def _checked_answers(
         giver_id__in=checked.givers.keys() | given.keys(), recipient=row.recipient
     ).order_by("version"):
         templates.setdefault(template.giver_id, {})[template.version] = template
-    files = set(Attachment.objects.filter(application=row).values_list("pk", flat=True))
+    files = set(Attachment.objects.filter(application=row, removed_at=None).values_list("pk", flat=True))
     found = []
     for key in sorted(checked.givers.keys() | (given.keys() & templates.keys())):
         versions, answers = templates.get(key, {}), given.get(key)

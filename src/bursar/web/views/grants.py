@@ -24,6 +24,7 @@ from bursar.grants.notices import KINDS, LINES
 from bursar.grants.rules import rule_in_words
 from bursar.grants.selectors import Details, Filters
 from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.refusals import words
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, may, require, workspaces_where
 from bursar.structure.selectors import project_seen, workspace_of
@@ -243,7 +244,7 @@ def _wish_form(request: HttpRequest, found: Details, steps: Sequence[str]) -> tu
         givers=givers,
         organizations=selectors.homes_for(row.applicant, [giver.workspace for giver in givers], at),
         templates=selectors.forms_of(asked, row.recipient),
-        files=found.attachments,
+        files=[file for file in found.attachments if file.removed_at is None],
         steps=steps,
     )
     return form, givers
@@ -367,6 +368,20 @@ def application_attach(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(request, _("The file was added."))
     address = reverse("application_edit", args=[pk]) + "?step=form"
     return redirect(address if request.POST.get("from") == "edit" else reverse("application", args=[pk]))
+
+
+@require_POST
+def grant_file_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    row = selectors.attachment_seen(pk, viewer_of(request), at_of(request))
+    otherwise = reverse("application", args=[row.application_id])
+    try:
+        services.remove_file(attachment_id=pk, by=viewer_of(request), at=at_of(request))
+        messages.success(request, _("The file was removed."))
+    except DomainError as refusal:
+        if refusal.kind != Kind.CONFLICT:
+            raise
+        messages.error(request, words(refusal, _))
+    return back(request, otherwise)
 
 
 def grant_file(request: HttpRequest, pk: int) -> HttpResponse:
@@ -914,6 +929,7 @@ urlpatterns = [
     path("applications/<int:pk>/withdraw/", application_withdraw, name="application_withdraw"),
     path("applications/<int:pk>/agree/", application_agree, name="application_agree"),
     path("applications/<int:pk>/files/", application_attach, name="application_attach"),
+    path("application-files/<int:pk>/remove/", grant_file_remove, name="grant_file_remove"),
     path("applications/<int:pk>/comments/", application_comment, name="application_comment"),
     path("applications/<int:pk>/parts/<int:giver>/approve/", part_approve, name="part_approve"),
     path("applications/<int:pk>/parts/<int:giver>/reject/", part_reject, name="part_reject"),
