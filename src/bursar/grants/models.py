@@ -323,7 +323,8 @@ class Application(models.Model):
             models.Index(fields=["applicant", "-id"], name="application_applicant"),
             models.Index(fields=["workspace", "-id"], name="application_workspace"),
             models.Index(fields=["state", "-id"], name="application_state"),
-            GinIndex(SearchVector("words", config="simple"), name="application_words"),
+            # Without a list of entries to be sorted in later, which each search would have to read through.
+            GinIndex(SearchVector("words", config="simple"), name="application_words", fastupdate=False),
         ]
 
     def __str__(self) -> str:
@@ -539,9 +540,9 @@ class Attachment(models.Model):
     content_type = models.CharField(max_length=100)
     size_bytes = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
-
     removed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     removed_at = models.DateTimeField(null=True)
+
     class Meta:
         db_table = "grant_attachment"
         ordering = ["id"]

@@ -5,7 +5,7 @@ asked of a giver that it concerns now. A giver that has left sees it no longer; 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -39,8 +39,17 @@ from bursar.grants.models import (
 )
 from bursar.grants.periods import period_of
 from bursar.kernel.errors import DomainError
-from bursar.structure.models import Organization, Person, Workspace
-from bursar.structure.roles import Permission, may, on_platform, organizations_where, require, workspaces_where
+from bursar.structure.models import Membership, Organization, Person, Workspace
+from bursar.structure.roles import (
+    Permission,
+    may,
+    memberships_held,
+    on_platform,
+    organizations_where,
+    require,
+    workspaces_by,
+    workspaces_where,
+)
 
 OWNERS = ("project__organization", "organization", "person")
 
@@ -64,18 +73,18 @@ def applications_seen(viewer: Person, at: datetime) -> QuerySet[Application]:
     """Every application that the viewer may see."""
     if not viewer.is_active or viewer.pk is None:
         return Application.objects.none()
-    return Application.objects.filter(_seen_by(viewer, at))
+    return Application.objects.filter(_seen_by(viewer, memberships_held(viewer, at)))
 
 
-def _seen_by(viewer: Person, at: datetime, prefix: str = "") -> Q:
-    """Whether an active viewer may see the application that rows reach by the prefix.
+def _seen_by(viewer: Person, held: Iterable[Membership], prefix: str = "") -> Q:
+    """Whether an active viewer, who holds these memberships, may see the application that rows reach by the prefix.
 
     Each part is asked per application, so that looking at a few costs no more where there are many.
     """
-    readable = workspaces_where(viewer, Permission.VIEW_GRANTS, at)
+    readable = workspaces_by(held, viewer, Permission.VIEW_GRANTS)
     asked = Part.objects.filter(application=OuterRef(f"{prefix}pk"), state__in=PRESENT_PARTS, giver__in=readable)
     seen = Q(Exists(asked)) & ~Q(**{f"{prefix}state": ApplicationState.DRAFT})
-    seen |= Q(**{f"{prefix}workspace__in": workspaces_where(viewer, Permission.APPLY_FOR_GRANTS, at)})
+    seen |= Q(**{f"{prefix}workspace__in": workspaces_by(held, viewer, Permission.APPLY_FOR_GRANTS)})
     limits = viewer.limits
     if limits is None or (limits.organization_id is None and limits.allow(Permission.VIEW_PROJECT)):
         seen |= Q(**{f"{prefix}applicant": viewer})
@@ -184,6 +193,9 @@ def workspaces_seen(viewer: Person, at: datetime) -> QuerySet[Workspace]:
 # ------------------------------------------------------------------------------------------------ lists
 @dataclass(frozen=True, slots=True)
 class Filters:
+FEW: Final = 200
+
+
     """What a list is narrowed to; empty = everything."""
 
     text: str = ""
@@ -204,8 +216,7 @@ def applications(viewer: Person, at: datetime, filters: Filters) -> QuerySet[App
 
 def queue(viewer: Person, at: datetime, filters: Filters) -> QuerySet[Application]:
     """What is asked of the givers for whom the viewer reads, newest first, ready to be listed."""
-    givers = workspaces_where(viewer, Permission.VIEW_GRANTS, at)
-    parts = Part.objects.filter(giver__in=givers, state__in=PRESENT_PARTS)
+    parts = Part.objects.filter(giver__in=_few_asked(viewer, at), state__in=PRESENT_PARTS)
     if filters.giver_id is not None:
         parts = parts.filter(giver_id=filters.giver_id)
     if filters.part_state:
@@ -216,6 +227,17 @@ def queue(viewer: Person, at: datetime, filters: Filters) -> QuerySet[Applicatio
 
 def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Application]:
     if filters.state == "open":
+def _few_asked(viewer: Person, at: datetime) -> Collection[int] | QuerySet[Workspace]:
+    """The givers that were ever asked and for which the viewer reads: as numbers where they are few, as nearly always.
+
+    Of a number the planner knows how many parts it has; of a subquery it guesses, and then reads thousands one by one.
+    """
+    readable = workspaces_where(viewer, Permission.VIEW_GRANTS, at).filter(person=None)
+    asked = readable.filter(Exists(Part.objects.filter(giver=OuterRef("pk"))))
+    few = list(asked.values_list("pk", flat=True)[: FEW + 1])
+    return few if len(few) <= FEW else readable
+
+
         rows = rows.filter(state__in=(ApplicationState.DRAFT, ApplicationState.SUBMITTED))
     elif filters.state == "closed":
         rows = rows.filter(state__in=CLOSED_STATES)
@@ -231,20 +253,14 @@ def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Applicat
         )
         rows = rows.filter(Exists(asked))
     words = "".join(c if c.isalnum() else " " for c in filters.text[:200]).split()
-    if filters.text.strip().removeprefix("#").isdecimal() and len(words) == 1 and len(words[0]) < 18:
-        return rows.filter(Q(pk=int(words[0])) | Q(pk__in=_found(words)))
-    if words:
-        rows = rows.filter(pk__in=_found(words))
-    elif filters.text.strip():
-        rows = rows.none()
-    return rows
-
-
-def _found(words: Sequence[str]) -> QuerySet[Application, Any]:
-    """Ids of what holds a word that begins with each of these; the index on the words answers it."""
+    if not words:
+        return rows.none() if filters.text.strip() else rows
+    # Asked of the rows themselves: by way of their ids the planner guesses wrong how many there are, and reads them all.
     query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
-    vector = SearchVector("words", config="simple")
-    return Application.objects.annotate(vector=vector).filter(vector=query).values("pk")
+    rows = rows.alias(vector=SearchVector("words", config="simple"))
+    if filters.text.strip().removeprefix("#").isdecimal() and len(words) == 1 and len(words[0]) < 18:
+        return rows.filter(Q(pk=int(words[0])) | Q(vector=query))
+    return rows.filter(vector=query)
 
 
 def listed(rows: QuerySet[Application]) -> QuerySet[Application]:
@@ -256,7 +272,8 @@ def listed(rows: QuerySet[Application]) -> QuerySet[Application]:
     )
     parts = Part.objects.filter(state__in=PRESENT_PARTS).select_related(*(f"giver__{owner}" for owner in OWNERS))
     return (
-        rows.select_related("applicant", *(f"workspace__{owner}" for owner in OWNERS))
+        rows.defer("words")
+        .select_related("applicant", *(f"workspace__{owner}" for owner in OWNERS))
         .prefetch_related(
             Prefetch("revisions", present, to_attr="present"), Prefetch("parts", parts, to_attr="present_parts")
         )
@@ -678,11 +695,15 @@ def unwanted_notices(person: Person) -> frozenset[tuple[str, str]]:
     return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", "channel"))
 
 
-def notices_of(viewer: Person, at: datetime) -> QuerySet[Notice]:
-    """What the viewer was told, as far as it is still about something that they may see."""
+def notices_of(viewer: Person, at: datetime, held: Iterable[Membership] | None = None) -> QuerySet[Notice]:
+    """What the viewer was told, as far as it is still about something that they may see.
+
+    held   the viewer's memberships, where they were read already
+    """
     if not viewer.is_active or viewer.pk is None:
         return Notice.objects.none()
-    seen = Q(application__isnull=False) & _seen_by(viewer, at, "application__")
+    held = memberships_held(viewer, at) if held is None else held
+    seen = Q(application__isnull=False) & _seen_by(viewer, held, "application__")
     if viewer.limits is None or viewer.limits.organization_id is None:
         seen |= Q(gift__isnull=False)
     return Notice.objects.filter(seen, person=viewer)
@@ -702,9 +723,12 @@ def notices(viewer: Person, at: datetime) -> QuerySet[Notice]:
     )
 
 
-def unread_notices(viewer: Person, at: datetime) -> int:
-    """How many are unread; counted up to one more than is shown, so that the count costs the same for everybody."""
-    return notices_of(viewer, at).filter(read_at=None)[: UNREAD_SHOWN + 1].count()
+def unread_notices(viewer: Person, at: datetime, held: Iterable[Membership] | None = None) -> int:
+    """How many are unread; counted up to one more than is shown, so that the count costs the same for everybody.
+
+    held   the viewer's memberships, where they were read already: then it is one query
+    """
+    return notices_of(viewer, at, held).filter(read_at=None)[: UNREAD_SHOWN + 1].count()
 
 
 def subject_of(notice: Notice) -> str:

@@ -13,7 +13,7 @@ from bursar.web.navigation import menu_for
 
 def _unread(request: HttpRequest) -> int:
     viewer = request.viewer  # type: ignore[attr-defined]
-    return unread_notices(viewer.person, viewer.at) if viewer.person is not None else 0
+    return unread_notices(viewer.person, viewer.at, viewer.memberships) if viewer.person is not None else 0
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bursar.grants.notices import KINDS, LINES
 from bursar.kernel.clock import stated_time
 from bursar.kernel.errors import DomainError
 from bursar.structure.models import Membership, Person
-from bursar.structure.roles import TokenLimits, TokenScope
+from bursar.structure.roles import TokenLimits, TokenScope, memberships_held
 from tests.factories.grants import HOUR, Grants, make_grants
 
 pytestmark = pytest.mark.django_db
@@ -207,6 +207,10 @@ def test_pages__many_notices__cost_as_many_queries_as_one_and_the_bell_one(grant
         few = queries("/notices/")
         home = queries("/organizations/")
         assert len([sql for sql in home if '"grant_notice"' in sql]) == 1
+        held = memberships_held(grants.reviewer, grants.at)
+        with CaptureQueriesContext(connection) as bell:
+            assert selectors.unread_notices(grants.reviewer, grants.at, held) == 1
+        assert len(bell) == 1
         for _ in range(4):
             grants.apply(project_name="One more")
             grants.apply()
