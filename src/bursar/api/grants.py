@@ -338,8 +338,11 @@ class FormOut(Schema):
 
 class TriedOut(Schema):
     application_id: int
-    state: PartState
-    fits: bool
+    state: PartState = Field(description="what was decided")
+    is_by_rule: bool = Field(description="by a rule, not by a reviewer")
+    revision: int = Field(description="which the rule would have let through, or else the last that it looked at")
+    fits: bool = Field(description="the rule would have let it through")
+    why: list[str] = Field(description="what stood against it, a sentence each")
 
 
 class GiftAtLoginIn(Strict):
@@ -878,9 +881,6 @@ def _bytes(content: str, name: str) -> bytes:
         raise FileTypeNotAllowed(name=name[:60], possible="base64") from None
 
 
-@router.get("/grants/files/{file_id}", tags=["Grants"], summary="Download a file")
-def get_file(request: HttpRequest, file_id: int) -> HttpResponse:
-    return download(selectors.attachment_seen(_key(file_id), person_of(request), at_of(request)))
 @router.get(
     "/grants/applications/{application_id}/files",
     response={200: Page[FileOut], **PROBLEMS},
@@ -899,6 +899,9 @@ def remove_file(request: HttpRequest, file_id: int) -> Any:
     return Status(204, None)
 
 
+@router.get("/grants/files/{file_id}", tags=["Grants"], summary="Download a file")
+def get_file(request: HttpRequest, file_id: int) -> HttpResponse:
+    return download(selectors.attachment_seen(_key(file_id), person_of(request), at_of(request)))
 
 
 def download(row: Any) -> HttpResponse:
@@ -1066,8 +1069,17 @@ def try_rule(request: HttpRequest, giver_id: int, payload: RuleIn) -> Any:
     """Writes nothing."""
     workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
     (rule,) = _rules([payload])
-    tried = selectors.try_rule(rule, workspace)
-    return [{"application_id": one.application.pk, "state": one.state, "fits": one.fits} for one in tried]
+    return [
+        {
+            "application_id": one.application.pk,
+            "state": one.state,
+            "is_by_rule": one.is_by_rule,
+            "revision": one.revision,
+            "fits": one.fits,
+            "why": one.why,
+        }
+        for one in selectors.try_rule(rule, workspace, at_of(request))
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ gifts

@@ -8,15 +8,16 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, Min, OuterRef, Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from bursar.accounting.models import Allocation
 from bursar.catalogue.models import ProductCategory
 from bursar.grants import capacity
-from bursar.grants.admission import Giver, asker_of, givers_for, is_allowed, may_be_asked
+from bursar.grants.admission import Giver, asker_of, askers_of, givers_for, is_allowed, is_forbidden, may_be_asked
 from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound, LogoNotFound
 from bursar.grants.lifecycle import CLOSED_STATES, PRESENT_PARTS, ApplicationState, PartState
 from bursar.grants.models import (
@@ -38,6 +39,7 @@ from bursar.grants.models import (
     Revision,
 )
 from bursar.grants.periods import period_of
+from bursar.grants.rules import Asked, Rule, objections
 from bursar.kernel.errors import DomainError
 from bursar.structure.models import Membership, Organization, Person, Workspace
 from bursar.structure.roles import (
@@ -191,11 +193,11 @@ def workspaces_seen(viewer: Person, at: datetime) -> QuerySet[Workspace]:
 
 
 # ------------------------------------------------------------------------------------------------ lists
-@dataclass(frozen=True, slots=True)
-class Filters:
 FEW: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
     """What a list is narrowed to; empty = everything."""
 
     text: str = ""
@@ -225,8 +227,6 @@ def queue(viewer: Person, at: datetime, filters: Filters) -> QuerySet[Applicatio
     return listed(filtered(rows, filters))
 
 
-def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Application]:
-    if filters.state == "open":
 def _few_asked(viewer: Person, at: datetime) -> Collection[int] | QuerySet[Workspace]:
     """The givers that were ever asked and for which the viewer reads: as numbers where they are few, as nearly always.
 
@@ -238,6 +238,8 @@ def _few_asked(viewer: Person, at: datetime) -> Collection[int] | QuerySet[Works
     return few if len(few) <= FEW else readable
 
 
+def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Application]:
+    if filters.state == "open":
         rows = rows.filter(state__in=(ApplicationState.DRAFT, ApplicationState.SUBMITTED))
     elif filters.state == "closed":
         rows = rows.filter(state__in=CLOSED_STATES)
@@ -483,6 +485,14 @@ def attachment_seen(pk: int, viewer: Person, at: datetime) -> Attachment:
     return row
 
 
+def attachments_seen(application_id: int, viewer: Person, at: datetime) -> QuerySet[Attachment]:
+    """The files of an application, with the marks of those that were removed.
+
+    raises   ApplicationNotFound
+    """
+    return Attachment.objects.filter(application=application_seen(application_id, viewer, at)).order_by("id")
+
+
 # ------------------------------------------------------------------------------------------------ to be asked, to apply
 def givers_to_ask(person: Person, recipient: Workspace | None, at: datetime) -> list[Giver]:
     """Those whom the person may ask on behalf of the recipient (None = a new project), with what they have to give.
@@ -502,14 +512,6 @@ def recipients_for(person: Person, at: datetime) -> list[Workspace]:
     rows = rows.filter(Q(project=None) | Q(project__archived_at=None))
     rows = rows.filter(Q(project=None) | Q(project__end=None) | Q(project__end__gt=at))
     return list(rows.select_related(*OWNERS).order_by("project__name", "pk"))
-def attachments_seen(application_id: int, viewer: Person, at: datetime) -> QuerySet[Attachment]:
-    """The files of an application, with the marks of those that were removed.
-
-    raises   ApplicationNotFound
-    """
-    return Attachment.objects.filter(application=application_seen(application_id, viewer, at)).order_by("id")
-
-
 
 
 def forms_of(givers: Iterable[int], recipient: str) -> dict[int, FormTemplate]:
@@ -526,47 +528,104 @@ def settings_of(workspace: Workspace) -> GiverSettings | None:
 # ------------------------------------------------------------------------------------------------ rules, gifts, export
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A past part that a reviewer decided, and whether a rule would have let it through."""
+    """A past part that was decided, and what a rule would have done with it.
+
+    revision   the number of the revision that the rule would have let through, or else of the last that it looked at
+    why        what stood against it, a sentence each; none = it would have gone through
+    """
 
     application: Application
     state: str
-    fits: bool
-
-
-class RuleLike(Protocol):
-    """A rule before or after it was kept."""
+    is_by_rule: bool
+    revision: int
+    why: tuple[str, ...]
 
     @property
-    def recipients(self) -> Sequence[str]: ...
-
-    @property
-    def limits(self) -> Mapping[int, int]: ...
+    def fits(self) -> bool:
+        return not self.why
 
 
-def try_rule(rule: RuleLike, giver: Workspace, *, last: int = 200) -> list[Tried]:
-    """What a rule would have done with the giver's last applications, by their amounts as they were decided."""
+def try_rule(rule: Rule, giver: Workspace, at: datetime, *, last: int = 200) -> list[Tried]:
+    """What a rule would have done with the giver's last applications; it looks at all that the rule looks at.
+
+    Each is tried as the applicant submitted and revised it, when that was: what a giver changed came after the rule.
+    Who may ask is taken from the lists of today, since it is today's applicants for whom the rule will be in force.
+    As many queries for many as for one.
+    """
     parts = list(
         Part.objects.filter(giver=giver, state__in=(PartState.APPROVED, PartState.REJECTED))
-        .select_related("application__applicant", "application__workspace__project")
+        .select_related("application__applicant", *(f"application__workspace__{owner}" for owner in OWNERS))
         .order_by("-id")[:last]
     )
-    asked: dict[int, list[RequestedAmount]] = {}
-    for amount in RequestedAmount.objects.filter(
-        revision__application__in=[part.application_id for part in parts],
-        revision__number=F("revision__application__revision"),
-        giver=giver,
-    ).select_related("revision"):
-        asked.setdefault(amount.revision.application_id, []).append(amount)
-    tried = []
+    amounts = Prefetch(
+        "amounts", RequestedAmount.objects.filter(giver=giver).select_related("category__provider"), to_attr="asked"
+    )
+    revisions: dict[int, list[Revision]] = {}
+    for revision in (
+        Revision.objects.filter(application__in=[part.application_id for part in parts], giver=None)
+        .prefetch_related(amounts)
+        .order_by("number")
+    ):
+        if revision.asked:  # type: ignore[attr-defined]
+            revisions.setdefault(revision.application_id, []).append(revision)
+    categories = {a.category_id: a.category for rows in revisions.values() for r in rows for a in r.asked}  # type: ignore[attr-defined]
+    past = capacity.Past(giver, categories.values())
+    refused = _not_admitted(giver, parts, at)
+    return [_tried(rule, part, revisions.get(part.application_id, []), past, refused) for part in parts]
+
+
+def _tried(
+    rule: Rule, part: Part, revisions: Sequence[Revision], past: capacity.Past, refused: Collection[int]
+) -> Tried:
+    row, number = part.application, 1
+    why = [_("Another giver handed it over; rules look at what applicants send.")]
+    for revision in revisions:
+        number = revision.number
+        why = objections(rule, row.recipient, _asked_then(revision, past))
+        if row.pk in refused:
+            why.append(_("Today %(who)s could not ask this giver at all.") % {"who": row.applicant})
+        if not why:
+            break
+    return Tried(row, part.state, part.decided_by_id is None, number, tuple(why))
+
+
+def _asked_then(revision: Revision, past: capacity.Past) -> Iterator[Asked]:
+    at = revision.at
+    start, end = max(at, revision.start or at), revision.end
+    assert end is not None  # nothing is submitted without
+    for amount in revision.asked:  # type: ignore[attr-defined]
+        room: capacity.Room | DomainError
+        try:
+            room = past.room(amount.category_id, at=at, start=start, end=end, application_id=revision.application_id)
+        except DomainError as refusal:
+            room = refusal
+        yield Asked(amount.category, amount.ticks, room)
+
+
+def _not_admitted(giver: Workspace, parts: Sequence[Part], at: datetime) -> set[int]:
+    """The applications whose applicants the giver's lists do not admit, and that did not draw from it before."""
+    row = GiverSettings.objects.filter(workspace=giver).prefetch_related("criteria").first()
+    lines = [] if row is None else list(row.criteria.all())
+    askers = askers_of({part.application.applicant for part in parts}, at)
+    from_it = Q(source__workspace=giver)
+    if giver.organization_id is not None:
+        from_it |= Q(source=None, category__provider__organization=giver.organization)
+    workspaces = [part.application.workspace_id for part in parts if part.application.workspace_id is not None]
+    drawing = Allocation.objects.filter(from_it, wallet__workspace__in=workspaces, quota_ticks__gt=0)
+    since = dict(
+        drawing.values("wallet__workspace_id")
+        .annotate(first=Min("made_at"))
+        .values_list("wallet__workspace_id", "first")
+    )
+    found = set()
     for part in parts:
-        rows = asked.get(part.application_id, [])
-        fits = (
-            part.application.recipient in rule.recipients
-            and bool(rows)
-            and all(row.ticks <= rule.limits.get(row.category_id, 0) for row in rows)
-        )
-        tried.append(Tried(part.application, part.state, fits))
-    return tried
+        application = part.application
+        asker, submitted = askers[application.applicant_id], application.submitted_at
+        first = since.get(application.workspace_id)
+        is_source = first is not None and submitted is not None and first < submitted
+        if is_forbidden(asker, lines) or not (is_source or is_allowed(asker, lines)):
+            found.add(application.pk)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -552,16 +552,135 @@ def test_rules__beyond_what_they_say__a_reviewer_decides(grants: Grants, ticks: 
     assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
 
 
-def test_try_rule__past_applications__says_which_would_have_gone_through(grants: Grants) -> None:
-    small, large = (grants.apply((grants.north, grants.cpu, hours * HOUR)) for hours in (5, 50))
-    for row in (small, large):
-        grants.approve(row, grants.north, grants.reviewer)
-    tried = selectors.try_rule(Rule(("personal",), {grants.cpu.pk: 10 * HOUR}), grants.north)
-    assert [(one.application.pk, one.state, one.fits) for one in tried] == [
-        (large.pk, "approved", False),
-        (small.pk, "approved", True),
-    ]
+def tried(grants: Grants, **more: Any) -> dict[int, tuple[str, ...]]:
+    facts: dict[str, Any] = {"recipients": ("personal",), "limits": {grants.cpu.pk: 10 * HOUR}, **more}
+    return {one.application.pk: one.why for one in selectors.try_rule(Rule(**facts), grants.north, grants.at)}
+
+
+def decided(grants: Grants, *amounts: Any, **more: Any) -> Application:
+    row = grants.apply(*amounts, **more)
+    grants.approve(row, grants.north, grants.reviewer)
+    return row
+
+
+def test_try_rule__past_applications__says_which_would_have_gone_through_and_why_not(grants: Grants) -> None:
+    small, large = (decided(grants, (grants.north, grants.cpu, hours * HOUR)) for hours in (5, 50))
+    both_kinds = decided(grants, (grants.north, grants.cpu, HOUR), (grants.north, grants.disk, 5))
+    project = decided(grants, (grants.north, grants.cpu, HOUR), project_name="Lattice")
+    assert tried(grants) == {
+        project.pk: ("It is for a new project; the rule is for a personal workspace.",),
+        both_kinds.pk: ("The rule says nothing of Storage on Thor.",),
+        large.pk: ("CPU on Thor: 50 core-hours are asked, the rule lets through 10.",),
+        small.pk: (),
+    }
+    (one,) = (t for t in selectors.try_rule(Rule(("personal",), {grants.cpu.pk: HOUR}), grants.north, grants.at)
+              if t.application == small)  # fmt: skip
+    assert (one.state, one.is_by_rule, one.revision, one.fits) == ("approved", False, 1, False)
     assert refused(lambda: rule(grants, limits={10**6: 1})) == "rule_not_possible"
+
+
+def test_try_rule__quota_that_has_to_stay_free__is_counted_as_it_was_then(grants: Grants) -> None:
+    limits = {grants.cpu.pk: 1_000_000 * HOUR}
+    first = decided(grants, (grants.north, grants.cpu, 400_000 * HOUR))
+    second = decided(grants, (grants.north, grants.cpu, 500_000 * HOUR), at=grants.at + timedelta(hours=1))
+    assert tried(grants, limits=limits, keeps_percent=60) == {
+        second.pk: ("CPU on Thor: 100000 core-hours would stay free, and 600000 have to.",),
+        first.pk: (),
+    }
+    # What was given since then, and what was closed since, does not change what was free then.
+    revoke = {"application_id": first.pk, "giver": grants.north, "reason": "Over.", "by": grants.reviewer}
+    services.revoke_grant(at=grants.at + timedelta(hours=2), **revoke)
+    assert tried(grants, limits=limits, keeps_percent=60)[second.pk] != ()
+    assert tried(grants, limits=limits, keeps_percent=10) == {second.pk: (), first.pk: ()}
+
+
+def test_try_rule__who_may_ask__is_taken_from_the_lists_of_today(grants: Grants) -> None:
+    first = decided(grants, (grants.north, grants.cpu, HOUR))
+    second = decided(grants, (grants.north, grants.cpu, HOUR), at=grants.at + timedelta(hours=1))
+    other = decided(grants, (grants.north, grants.cpu, HOUR), by=grants.stranger)
+    services.set_giver(
+        workspace=grants.north,
+        is_open=True,
+        lines=[Line("allow", "mail_domain", "nowhere.example")],
+        by=None,
+        at=grants.at,
+    )
+    assert tried(grants) == {
+        other.pk: ("Today Sten Stranger could not ask this giver at all.",),
+        second.pk: (),  # drew from it already
+        first.pk: ("Today Ada Applicant could not ask this giver at all.",),
+    }
+
+
+def test_try_rule__changed_by_the_giver__is_tried_as_the_applicant_sent_it(grants: Grants) -> None:
+    changed = grants.apply((grants.north, grants.cpu, 50 * HOUR), allows_reductions=True)
+    change(grants, changed, 5 * HOUR)
+    grants.approve(changed, grants.north, grants.reviewer)
+    revised = grants.apply((grants.north, grants.cpu, 50 * HOUR))
+    revise(grants, revised, (grants.north, grants.cpu, 5 * HOUR))
+    grants.approve(revised, grants.north, grants.reviewer)
+    rows = selectors.try_rule(Rule(("personal",), {grants.cpu.pk: 10 * HOUR}), grants.north, grants.at)
+    assert [(one.application.pk, one.revision, one.why) for one in rows] == [
+        (revised.pk, 2, ()),
+        (changed.pk, 1, ("CPU on Thor: 50 core-hours are asked, the rule lets through 10.",)),
+    ]
+    handed = grants.apply((grants.south, grants.cpu, HOUR))
+    services.hand_over(application_id=handed.pk, giver=grants.south, to=grants.north, revision=1, message="Yours.",
+                       by=grants.south_owner, at=grants.at)  # fmt: skip
+    grants.approve(handed, grants.north, grants.reviewer)
+    assert tried(grants)[handed.pk] == ("Another giver handed it over; rules look at what applicants send.",)
+
+
+def test_try_rule__what_it_says__is_what_the_rule_does(grants: Grants) -> None:
+    """The trial and the rule are one function: what the trial lets through is let through, and nothing else."""
+    facts = {"limits": {grants.cpu.pk: 600_000 * HOUR}, "keeps_percent": 30}
+    rule(grants, **facts)
+    rows = [grants.apply((grants.north, grants.cpu, hours * HOUR)) for hours in (300_000, 300_000, 200_000)]
+    rows.append(grants.apply((grants.north, grants.cpu, 700_000 * HOUR)))
+    states = {row.pk: states_of(row)[0] for row in rows}
+    assert list(states.values()) == ["approved", "approved", "submitted", "submitted"]
+    for row in rows[2:]:
+        reject = {
+            "application_id": row.pk,
+            "giver": grants.north,
+            "revision": 1,
+            "reason": "No.",
+            "by": grants.reviewer,
+        }
+        services.reject_part(at=grants.at, **reject)
+    said = selectors.try_rule(Rule(("personal",), **facts), grants.north, grants.at)
+    assert {one.application.pk: one.fits for one in said} == {pk: state == "approved" for pk, state in states.items()}
+    assert {one.is_by_rule for one in said if one.fits} == {True}
+
+
+def test_try_rule__many__costs_as_many_queries_as_one(grants: Grants) -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as caught:
+            tried(grants, keeps_percent=10)
+        return len(caught)
+
+    decided(grants, (grants.north, grants.cpu, HOUR))
+    few = count()
+    for name in ("A", "B", "C"):
+        decided(grants, (grants.north, grants.cpu, HOUR), project_name=name)
+        decided(grants, (grants.north, grants.cpu, HOUR), by=grants.stranger)
+    assert count() == few
+
+
+def test_try_rule__by_rest_and_page__says_the_same_words(grants: Grants) -> None:
+    large = decided(grants, (grants.north, grants.cpu, 50 * HOUR))
+    client = Client()
+    client.force_login(grants.north_owner)
+    why = "CPU on Thor: 50 core-hours are asked, the rule lets through 10."
+    with stated_time(grants.at):
+        body = {"recipients": ["personal"], "limits": {str(grants.cpu.pk): 10 * HOUR}}
+        answer = client.post(
+            f"/api/v1/grants/givers/{grants.north.pk}/rules/try", body, content_type="application/json"
+        )
+        told = {"application_id": large.pk, "state": "approved", "is_by_rule": False, "revision": 1}
+        assert answer.json() == [{**told, "fits": False, "why": [why]}]
+        sent = {"recipients": "personal", f"limit-{grants.cpu.pk}": "10", "keeps_percent": "0", "go": "try"}
+        assert why in client.post(f"/grants/givers/{grants.north.pk}/rules/", sent).content.decode()
 
 
 def test_token__without_the_scope__reads_but_does_not_apply_or_judge(grants: Grants) -> None:

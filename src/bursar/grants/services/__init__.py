@@ -6,6 +6,7 @@ there is none; what is then not theirs to do is refused by the role table.
 
 from django.db.transaction import atomic as together
 
+from bursar.grants.rules import Rule
 from bursar.grants.services.applications import (
     Amount,
     Answers,
@@ -30,7 +31,7 @@ from bursar.grants.services.gifts import (
     offer_gift,
     set_gift_at_login,
 )
-from bursar.grants.services.givers import Line, Rule, remove_logo, set_form, set_giver, set_logo, set_rules
+from bursar.grants.services.givers import Line, remove_logo, set_form, set_giver, set_logo, set_rules
 from bursar.grants.services.notices import read_notice, read_notices, set_notices
 
 __all__ = [
@@ -54,8 +55,8 @@ __all__ = [
     "read_notice",
     "read_notices",
     "reject_part",
-    "remove_logo",
     "remove_file",
+    "remove_logo",
     "revise_application",
     "revoke_grant",
     "save_draft",

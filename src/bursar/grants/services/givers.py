@@ -23,6 +23,7 @@ from bursar.grants.models import (
     GiverSettings,
     Recipient,
 )
+from bursar.grants.rules import Rule
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Organization, Person, Workspace
 from bursar.structure.roles import Permission, require
@@ -40,16 +41,6 @@ class Line:
     kind: str
     value: str = ""
     organization: Organization | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When nobody has to be asked: each amount within its limit, and so many per cent of what is held left after it."""
-
-    recipients: tuple[str, ...]
-    limits: Mapping[int, int]
-    keeps_percent: int = 0
-    enabled: bool = False
 
 
 def _tell(kind: str, workspace: Workspace, by: Person | None, at: datetime, facts: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from bursar.grants.errors import FileTooLarge
 from bursar.grants.lifecycle import APPLICATION_STATE_TITLES, PART_STATE_TITLES, ApplicationState
 from bursar.grants.models import Application, Gift, GiverSettings, Recipient
 from bursar.grants.notices import KINDS, LINES
-from bursar.grants.rules import rule_in_words
+from bursar.grants.rules import rule_in_words, rule_of
 from bursar.grants.selectors import Details, Filters
 from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.refusals import words
@@ -720,15 +720,7 @@ def grant_form(request: HttpRequest, pk: int, recipient: str) -> HttpResponse:
 
 def _kept_rules(workspace: Workspace) -> list[services.Rule]:
     row = selectors.settings_of(workspace)
-    return [
-        services.Rule(
-            tuple(rule.recipients),
-            {limit.category_id: limit.ticks_max for limit in rule.limits.all()},
-            rule.keeps_percent,
-            rule.enabled,
-        )
-        for rule in (row.automatic_rules.all() if row is not None else ())
-    ]
+    return [] if row is None else [rule_of(rule) for rule in row.automatic_rules.all()]
 
 
 def grant_rule_add(request: HttpRequest, pk: int) -> HttpResponse:
@@ -741,7 +733,7 @@ def grant_rule_add(request: HttpRequest, pk: int) -> HttpResponse:
         data = form.cleaned_data
         rule = services.Rule(tuple(data["recipients"]), form.limits(), data["keeps_percent"], data["enabled"])
         if request.POST.get("go") == "try":
-            tried = selectors.try_rule(rule, workspace)
+            tried = selectors.try_rule(rule, workspace, at_of(request))
         else:
             with refusals_in(form):
                 services.set_rules(
@@ -929,7 +921,6 @@ urlpatterns = [
     path("applications/<int:pk>/withdraw/", application_withdraw, name="application_withdraw"),
     path("applications/<int:pk>/agree/", application_agree, name="application_agree"),
     path("applications/<int:pk>/files/", application_attach, name="application_attach"),
-    path("application-files/<int:pk>/remove/", grant_file_remove, name="grant_file_remove"),
     path("applications/<int:pk>/comments/", application_comment, name="application_comment"),
     path("applications/<int:pk>/parts/<int:giver>/approve/", part_approve, name="part_approve"),
     path("applications/<int:pk>/parts/<int:giver>/reject/", part_reject, name="part_reject"),
@@ -938,6 +929,7 @@ urlpatterns = [
     path("applications/<int:pk>/parts/<int:giver>/revoke/", part_revoke, name="part_revoke"),
     path("application-comments/<int:pk>/withdraw/", grant_comment_withdraw, name="grant_comment_withdraw"),
     path("application-files/<int:pk>/", grant_file, name="grant_file"),
+    path("application-files/<int:pk>/remove/", grant_file_remove, name="grant_file_remove"),
     path("grants/queue/", grant_queue, name="grant_queue"),
     path("grants/queue/export/", grant_export, name="grant_export"),
     path("grants/givers/", grant_givers, name="grant_givers"),
