@@ -280,6 +280,9 @@ class Application(models.Model):
     follows = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="followed_by", verbose_name=_("follows")
     )
+    chosen_givers = ArrayField(
+        models.BigIntegerField(), default=list, blank=True, help_text="workspaces that a draft is going to ask"
+    )
     why = models.CharField(max_length=2000, blank=True, help_text="why it ended as it did")
     words = models.TextField(blank=True, editable=False, help_text="what the search reads")
     idempotency_key = models.CharField(max_length=80, blank=True)

@@ -621,7 +621,7 @@ def _not_admitted(giver: Workspace, parts: Sequence[Part], at: datetime) -> set[
     for part in parts:
         application = part.application
         asker, submitted = askers[application.applicant_id], application.submitted_at
-        first = since.get(application.workspace_id)
+        first = since.get(application.workspace_id or 0)
         is_source = first is not None and submitted is not None and first < submitted
         if is_forbidden(asker, lines) or not (is_source or is_allowed(asker, lines)):
             found.add(application.pk)

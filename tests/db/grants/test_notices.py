@@ -168,7 +168,7 @@ def test_page__notices__are_listed_marked_and_read_with_the_application(grants: 
         first, second = grants.apply(), grants.apply()
         shown = client.get("/notices/").content.decode()
         assert shown.count("awaits your decision") == 2
-        assert 'badge-pill">2<' in shown
+        assert 'bell-count">2<' in shown
         newest = Notice.objects.filter(person=grants.reviewer).latest("id")
         answer = client.post(f"/notices/{newest.pk}/read/", {"next": "/notices/?show=unread"})
         assert answer.url == "/notices/?show=unread"
@@ -179,7 +179,7 @@ def test_page__notices__are_listed_marked_and_read_with_the_application(grants: 
         assert client.get(f"/applications/{first.pk}/").status_code == 200
         assert unread(grants, grants.reviewer) == 0
         assert unread(grants, grants.north_owner) == 2
-        assert "badge-pill" not in client.get("/").content.decode()
+        assert "bell-count" not in client.get("/").content.decode()
         other = client_of(grants.north_owner)
         assert "Mark all as read" in other.get("/notices/").content.decode()
         assert other.post("/notices/read/").url == "/notices/"
@@ -225,7 +225,7 @@ def test_bell__more_than_ninety_nine__says_so(grants: Grants) -> None:
     )
     assert unread(grants, grants.reviewer) == 100
     with stated_time(grants.at):
-        assert 'badge-pill">99+<' in client_of(grants.reviewer).get("/notices/").content.decode()
+        assert 'bell-count">99+<' in client_of(grants.reviewer).get("/notices/").content.decode()
 
 
 def test_rest__notices__are_listed_read_and_chosen(grants: Grants) -> None:

@@ -29,13 +29,13 @@ from bursar.grants.models import (
     Revision,
 )
 from bursar.grants.selectors import Filters
-from bursar.grants.services import Answers, Line, Rule
+from bursar.grants.services import Answers, Line, Rule, Wish
 from bursar.kernel.clock import stated_time
 from bursar.kernel.errors import DomainError
 from bursar.structure.models import Membership
 from bursar.structure.roles import Role, TokenLimits, TokenScope
-from tests.factories.grants import HOUR, Grants, given_to, make_grants, project_with, states_of
-from tests.factories.structure import make_person, make_workspace
+from tests.factories.grants import HOUR, Grants, amounts_of, given_to, make_grants, project_with, states_of
+from tests.factories.structure import make_organization, make_person, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -342,6 +342,103 @@ def _queries(grants: Grants) -> int:
             assert [str(a.category) for r in row.present for a in r.amounts.all()]
             assert [str(part.giver) for part in row.present_parts]
     return len(caught)
+
+
+# ------------------------------------------------------------------------------------------------ drafts in steps
+def draft(grants: Grants, *amounts: Any, **more: Any) -> Application:
+    facts = {"recipient": Recipient.PERSONAL, "workspace": grants.personal, "by": grants.applicant, "at": grants.at}
+    return services.draft_application(**{**facts, "wish": grants.wish(*amounts), **more})
+
+
+def test_choose__givers_of_a_draft__are_kept_and_others_are_no_longer_asked(grants: Grants) -> None:
+    lines = ((grants.north, grants.cpu, 10 * HOUR), (grants.south, grants.cpu, 20 * HOUR))
+    row = draft(grants, *lines)
+    facts = {"application_id": row.pk, "by": grants.applicant, "at": grants.at}
+    services.choose_givers(givers=[grants.south.pk], **facts)
+    assert amounts_of(row) == {(grants.south.pk, grants.cpu.pk): 20 * HOUR}
+    services.choose_givers(givers=[grants.north.pk, grants.south.pk], **facts)
+    row.refresh_from_db()
+    assert row.chosen_givers == sorted([grants.north.pk, grants.south.pk])
+    assert amounts_of(row) == {(grants.south.pk, grants.cpu.pk): 20 * HOUR}
+    closed = make_workspace(make_organization("Closed"))
+    for giver in (closed.pk, 10**9):
+        assert refused(services.choose_givers, givers=[giver], **facts) == "giver_not_found"
+    # One that closed meanwhile stays until it is taken out.
+    services.set_giver(workspace=grants.south, is_open=False, by=None, at=grants.at)
+    services.choose_givers(givers=[grants.south.pk], **facts)
+    assert refused(services.choose_givers, givers=[], **{**facts, "by": grants.reviewer}) == "application_not_found"
+    services.choose_givers(givers=[], **facts)
+    assert amounts_of(row) == {}
+    sent = grants.apply()
+    facts["application_id"] = sent.pk
+    assert refused(services.choose_givers, givers=[grants.north.pk], **facts) == "application_step_not_open"
+
+
+def test_draft__home_of_the_project_before_anybody_is_asked__is_one_that_could_be(grants: Grants) -> None:
+    elsewhere = make_organization("Elsewhere")
+    north = grants.north.organization
+    facts = {"recipient": Recipient.NEW_PROJECT, "workspace": None}
+    row = draft(grants, wish=Wish(project_name="Lattice", organization=north), **facts)
+    code = refused(lambda: draft(grants, wish=Wish(project_name="Lattice", organization=elsewhere), **facts))
+    assert code == "project_home_not_possible"
+    # What is submitted is in an organization that was asked.
+    wish = grants.wish((grants.south, grants.cpu, HOUR), project_name="Lattice", organization=north)
+    own = {"application_id": row.pk, "by": grants.applicant, "at": grants.at}
+    services.save_draft(wish=wish, **own)
+    assert refused(services.submit_application, **own) == "project_home_not_possible"
+
+
+def test_hand_over__home_of_the_new_project__moves_with_the_part(grants: Grants) -> None:
+    row = grants.apply(project_name="Lattice")
+    facts = {"application_id": row.pk, "revision": 1, "message": "Yours.", "at": grants.at}
+    services.hand_over(giver=grants.north, to=grants.south, by=grants.north_owner, **facts)
+    grants.approve(row, grants.south, grants.south_owner)
+    row.refresh_from_db()
+    assert row.workspace is not None
+    assert row.workspace.project is not None
+    assert row.workspace.project.organization == grants.south.organization
+
+
+def test_page__draft_in_steps__keeps_each_and_may_be_left(grants: Grants) -> None:
+    client = Client()
+    client.force_login(grants.applicant)
+    with stated_time(grants.at):
+        begun = client.post("/applications/new/", {"for": str(grants.personal.pk)}).url
+        row = Application.objects.get()
+        edit = f"/applications/{row.pk}/edit/?step="
+        assert begun == f"/applications/{row.pk}/edit/"
+        shown = client.get(begun).content.decode()
+        assert "Whom do you ask?" in shown
+        assert "University of South" in shown
+        assert client.get(f"{edit}amounts").url == f"{edit}givers"  # first whom
+        assert client.post(f"{edit}givers", {"go": "on"}).status_code == 200
+        chosen = {"giver": [grants.north.pk, 10**12], "go": "later"}
+        assert client.post(f"{edit}givers", chosen).url == "/applications/"
+        row.refresh_from_db()
+        assert row.chosen_givers == [grants.north.pk]
+        amounts = client.get(f"{edit}amounts").content.decode()
+        assert f"amount-{grants.north.pk}-{grants.cpu.pk}" in amounts
+        assert f"amount-{grants.south.pk}-{grants.cpu.pk}" not in amounts
+        sent = {f"amount-{grants.north.pk}-{grants.cpu.pk}": "10", "go": "on"}
+        assert client.post(f"{edit}amounts", sent).url == f"{edit}period"
+        sent = {"last_day": (grants.at + timedelta(days=30)).date().isoformat(), "go": "on"}
+        assert client.post(f"{edit}period", sent).url == f"{edit}form"
+        assert client.post(f"{edit}form", {"go": "on"}).url == f"{edit}summary"
+        assert client.post(f"/applications/{row.pk}/submit/").url == f"/applications/{row.pk}/"
+    assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
+
+
+def test_page__draft_that_follows_another__has_its_givers_chosen(grants: Grants) -> None:
+    first = grants.apply()
+    grants.approve(first, grants.north, grants.reviewer)
+    client = Client()
+    client.force_login(grants.applicant)
+    with stated_time(grants.at):
+        client.post("/applications/new/", {"for": str(grants.personal.pk), "follows": str(first.pk)})
+        row = Application.objects.latest("pk")
+        shown = client.get(f"/applications/{row.pk}/edit/?step=givers").content.decode()
+        assert shown.count(" checked>") == 1
+        assert 'value="100"' in client.get(f"/applications/{row.pk}/edit/?step=amounts").content.decode()
 
 
 # ------------------------------------------------------------------------------------------------ forms and files

@@ -39,6 +39,7 @@ from bursar.web.grants_forms import (
     RuleForm,
     WishForm,
     question_initial,
+    steps_of,
     written_lines,
 )
 from bursar.web.http import back, page, refusals_as_messages
@@ -205,6 +206,7 @@ def application_new(request: HttpRequest) -> HttpResponse:
         "chosen": request.GET.get("for", ""),
         "earlier": selectors.applications(viewer, at, Filters(state="closed"))[:20],
         "follows": request.GET.get("follows", ""),
+        "steps": _steps(None, "project"),
     }
     return page(request, "bursar/grants/new.html", context)
 
@@ -230,24 +232,26 @@ def _speaking(request: HttpRequest, pk: int) -> Details:
     return found
 
 
-def _wish_form(request: HttpRequest, found: Details, steps: Sequence[str]) -> tuple[WishForm, list[Giver]]:
-    viewer, at, row = viewer_of(request), at_of(request), found.application
-    givers = selectors.givers_to_ask(row.applicant, row.workspace, at) if viewer.pk == row.applicant_id else None
-    if givers is None:
-        givers = selectors.givers_for(row.applicant, row.workspace, at)
-    wish = services.wish_of(found.revision)
+def _could_ask(request: HttpRequest, row: Application) -> list[Giver]:
+    if viewer_of(request).pk == row.applicant_id:
+        return selectors.givers_to_ask(row.applicant, row.workspace, at_of(request))
+    return selectors.givers_for(row.applicant, row.workspace, at_of(request))
+
+
+def _wish_form(request: HttpRequest, found: Details, steps: Sequence[str], givers: Sequence[Giver]) -> WishForm:
+    row = found.application
     asked = [amount.giver_id for amount in found.revision.amounts.all()]
-    form = WishForm(
+    could = givers if row.state != ApplicationState.DRAFT or "project" not in steps else _could_ask(request, row)
+    return WishForm(
         request.POST if request.method == "POST" and "attach" not in request.POST else None,
         row=row,
-        wish=wish,
+        wish=services.wish_of(found.revision),
         givers=givers,
-        organizations=selectors.homes_for(row.applicant, [giver.workspace for giver in givers], at),
+        organizations=selectors.homes_for(row.applicant, [giver.workspace for giver in could], at_of(request)),
         templates=selectors.forms_of(asked, row.recipient),
         files=[file for file in found.attachments if file.removed_at is None],
         steps=steps,
     )
-    return form, givers
 
 
 def application_edit(request: HttpRequest, pk: int) -> HttpResponse:
@@ -257,57 +261,116 @@ def application_edit(request: HttpRequest, pk: int) -> HttpResponse:
     if row.state not in {ApplicationState.DRAFT, ApplicationState.SUBMITTED}:
         messages.error(request, _("This application is closed. Make a new one."))
         return redirect("application", pk)
-    is_draft = row.state == ApplicationState.DRAFT
-    step = request.GET.get("step", "")
-    step = step if step in STEPS else STEPS[0]
-    steps = (step,) if is_draft else STEPS
-    form, givers = _wish_form(request, found, steps)
+    if row.state == ApplicationState.DRAFT:
+        return _draft_step(request, found)
+    givers = _could_ask(request, row)
+    form = _wish_form(request, found, STEPS, givers)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            facts: dict[str, Any] = {"application_id": pk, "by": viewer_of(request), "at": at_of(request)}
-            if is_draft:
-                services.save_draft(wish=form.said(), **facts)
-                after = STEPS[min(STEPS.index(step) + 1, len(STEPS) - 1)]
-                later = request.POST.get("go") == "later"
-                address = reverse("application_edit", args=[pk])
-                return redirect(reverse("applications") if later else f"{address}?step={after}")
-            services.revise_application(revision=_revision(request), wish=form.said(), **facts)
+            services.revise_application(
+                application_id=pk,
+                revision=_revision(request),
+                wish=form.said(),
+                by=viewer_of(request),
+                at=at_of(request),
+            )
             messages.success(request, _("The revision was sent. Givers whose part changed decide again."))
             return redirect("application", pk)
-    context = {
-        "details": found,
-        "application": row,
-        "revision": found.revision,
-        "step": step,
-        "steps": _steps(row, step),
-        "is_draft": is_draft,
-        "groups": form.groups(givers),
-        "files_max": files.FILES_MAX,
-        "size_max": files.SIZE_MAX_MIB,
-        "possible": ", ".join(files.POSSIBLE),
-        "templates": form.templates,
-    }
+    return page(request, "bursar/grants/edit.html", _edited(found, form, givers), form=form)
+
+
+def _draft_step(request: HttpRequest, found: Details) -> HttpResponse:
+    row = found.application
+    steps = steps_of(row)
+    step = request.GET.get("step", "")
+    step = step if step in steps else steps[0]
+    asked = {amount.giver_id for amount in found.revision.amounts.all()}
+    chosen = set(row.chosen_givers) | asked
+    if step == "givers":
+        return _givers_step(request, found, chosen)
+    givers: list[Giver] = []
+    if step == "amounts":
+        givers = [giver for giver in _could_ask(request, row) if giver.workspace.pk in chosen]
+        if not givers:
+            messages.info(request, _("Say first whom you ask."))
+            return redirect(_step_address(row, "givers"))
+    form = _wish_form(request, found, (step,), givers)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            services.save_draft(application_id=row.pk, wish=form.said(), by=viewer_of(request), at=at_of(request))
+            return _go_on(request, row, step)
+    context = {**_edited(found, form, givers), "step": step, "steps": _steps(row, step), "is_draft": True}
     return page(request, "bursar/grants/edit.html", context, form=form)
 
 
+def _givers_step(request: HttpRequest, found: Details, chosen: set[int]) -> HttpResponse:
+    """From whom: those whom the applicant may ask, with what they have to give and from when."""
+    row = found.application
+    givers = _could_ask(request, row)
+    possible = {giver.workspace.pk for giver in givers}
+    if request.method == "POST":
+        known = possible | chosen
+        wanted = {int(v) for v in request.POST.getlist("giver") if v.isdecimal() and len(v) < 18} & known
+        if wanted or request.POST.get("go") == "later":
+            services.choose_givers(application_id=row.pk, givers=wanted, by=viewer_of(request), at=at_of(request))
+            return _go_on(request, row, "givers")
+        messages.error(request, _("Choose at least one giver."))
+    gone = {a.giver_id: a.giver for a in found.revision.amounts.all() if a.giver_id not in possible}
+    context = {
+        **_edited(found, None, []),
+        "step": "givers",
+        "steps": _steps(row, "givers"),
+        "is_draft": True,
+        "givers": [(giver, giver.workspace.pk in chosen) for giver in givers],
+        "gone": list(gone.values()),
+    }
+    return page(request, "bursar/grants/edit.html", context)
+
+
+def _go_on(request: HttpRequest, row: Application, step: str) -> HttpResponse:
+    steps = steps_of(row)
+    if request.POST.get("go") == "later":
+        return redirect("applications")
+    return redirect(_step_address(row, steps[min(steps.index(step) + 1, len(steps) - 1)]))
+
+
+def _edited(found: Details, form: WishForm | None, givers: Sequence[Giver]) -> dict[str, Any]:
+    return {
+        "details": found,
+        "application": found.application,
+        "revision": found.revision,
+        "groups": [] if form is None else form.groups(givers),
+        "files_max": files.FILES_MAX,
+        "size_max": files.SIZE_MAX_MIB,
+        "possible": ", ".join(files.POSSIBLE),
+        "templates": {} if form is None else form.templates,
+    }
+
+
 _STEP_TITLES = {
-    "amounts": gettext_lazy("What, and from whom"),
+    "project": gettext_lazy("For whom"),
+    "givers": gettext_lazy("From whom"),
+    "amounts": gettext_lazy("How much"),
     "period": gettext_lazy("For how long"),
-    "form": gettext_lazy("The givers’ questions"),
+    "form": gettext_lazy("Questions"),
     "summary": gettext_lazy("Summary"),
 }
 
 
-def _steps(row: Application, step: str) -> list[dict[str, Any]]:
-    address = reverse("application_edit", args=[row.pk])
+def _step_address(row: Application, step: str) -> str:
+    return f"{reverse('application_edit', args=[row.pk])}?step={step}"
+
+
+def _steps(row: Application | None, step: str) -> list[dict[str, Any]]:
+    """All steps, the same six for everybody: of what is not a new project, the first was answered by the draft itself."""
+    has_page = () if row is None else steps_of(row)
     return [
         {
             "title": _STEP_TITLES[one],
-            "url": f"{address}?step={one}",
+            "url": _step_address(row, one) if row is not None and one in has_page else "",
             "current": one == step,
-            "done": n < STEPS.index(step),
         }
-        for n, one in enumerate(STEPS)
+        for one in STEPS
     ]
 
 
