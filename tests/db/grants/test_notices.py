@@ -161,7 +161,7 @@ def test_token__without_the_scope__reads_notices_but_marks_none(grants: Grants) 
 
 
 # ------------------------------------------------------------------------------------------------ pages and REST
-def test_page__notices__are_listed_marked_and_read_with_the_application(grants: Grants) -> None:
+def test_page__notices__are_listed_marked_and_read_by_opening(grants: Grants) -> None:
     with stated_time(grants.at):
         client = client_of(grants.reviewer)
         assert "Nothing to tell you yet" in client.get("/notices/").content.decode()
@@ -177,6 +177,10 @@ def test_page__notices__are_listed_marked_and_read_with_the_application(grants: 
         assert f"#{first.pk} " in narrowed
         assert f"#{second.pk} " not in narrowed
         assert client.get(f"/applications/{first.pk}/").status_code == 200
+        assert unread(grants, grants.reviewer) == 1  # looking writes nothing
+        older = Notice.objects.filter(person=grants.reviewer).earliest("id")
+        opened = client.post(f"/notices/{older.pk}/read/", {"next": f"/applications/{first.pk}/"})
+        assert opened.url == f"/applications/{first.pk}/"
         assert unread(grants, grants.reviewer) == 0
         assert unread(grants, grants.north_owner) == 2
         assert "bell-count" not in client.get("/").content.decode()

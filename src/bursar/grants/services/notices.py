@@ -7,7 +7,7 @@ from django.db import transaction
 
 from bursar.events.services import Happening, record
 from bursar.grants.errors import NoticeNotFound
-from bursar.grants.models import Application, Notice, NoticeChoice
+from bursar.grants.models import Notice, NoticeChoice
 from bursar.grants.notices import KINDS
 from bursar.grants.selectors import notices_of
 from bursar.structure.errors import NotWithToken
@@ -56,13 +56,10 @@ def read_notice(*, notice_id: int, by: Person, at: datetime) -> Notice:
 
 
 @transaction.atomic
-def read_notices(*, about: Application | None = None, by: Person, at: datetime) -> int:
-    """Mark all that one was told, or all about an application, as read; how many were not.
+def read_notices(*, by: Person, at: datetime) -> int:
+    """Mark all that one was told as read; how many were not.
 
     raises   NotWithToken
     """
     _require_own(by)
-    rows = Notice.objects.filter(person=by, read_at=None)
-    if about is not None:
-        rows = rows.filter(application=about)
-    return rows.update(read_at=at)
+    return Notice.objects.filter(person=by, read_at=None).update(read_at=at)

@@ -462,8 +462,6 @@ def application(request: HttpRequest, pk: int) -> HttpResponse:
     found = selectors.details(pk, viewer_of(request), at_of(request))
     if found.application.state == ApplicationState.DRAFT and found.speaks:
         return redirect("application_edit", pk)
-    # Whoever reads the application has read what they were told about it.
-    services.read_notices(about=found.application, by=viewer_of(request), at=at_of(request))
     return page(request, "bursar/grants/application.html", _shown(request, found))
 
 
