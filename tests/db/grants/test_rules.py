@@ -656,7 +656,7 @@ def tried(grants: Grants, **more: Any) -> dict[int, tuple[str, ...]]:
 
 def decided(grants: Grants, *amounts: Any, **more: Any) -> Application:
     row = grants.apply(*amounts, **more)
-    grants.approve(row, grants.north, grants.reviewer)
+    grants.approve(row, grants.north, grants.reviewer, at=more.get("at", grants.at) + timedelta(minutes=30))
     return row
 
 
