@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
-from bursar.grants import files, selectors, services
+from bursar.grants import files, images, selectors, services
 from bursar.grants.admission import Giver
 from bursar.grants.errors import FileTypeNotAllowed, FormUnknown
 from bursar.grants.lifecycle import ApplicationState, PartState
@@ -27,9 +27,11 @@ from bursar.grants.models import (
     Decision,
     Gift,
     GiverSettings,
+    Notice,
     Recipient,
     Revision,
 )
+from bursar.grants.notices import KINDS, LINES
 from bursar.grants.rules import rule_in_words
 from bursar.kernel.refusals import words
 from bursar.structure.errors import NotFound
@@ -125,6 +127,12 @@ class FileIn(Strict):
     content: str = Field(max_length=files.SIZE_MAX_MIB * 2**20 * 4 // 3 + 8, description="base64")
 
 
+class LogoIn(Strict):
+    content: str = Field(
+        max_length=images.SIZE_MAX_KIB * 1024 * 4 // 3 + 8, description=f"base64 of a picture: {images.POSSIBLE}"
+    )
+
+
 class LineIn(Strict):
     side: Criterion.Side
     kind: Criterion.Kind
@@ -162,6 +170,7 @@ class GiftIn(Strict):
     end: AwareDatetime
     every_months: int = Field(0, ge=0, le=120, description="0 = once")
     claims_max: int = Field(ge=1, le=1_000_000)
+    at_login: bool = Field(False, description="given at the first login in each of its periods")
     lines: list[LineIn] = Field(max_length=200)
 
 
@@ -176,10 +185,19 @@ class OfferOut(Schema):
     free_ticks: int | None = Field(description="not promised yet; empty: nothing bounds it")
 
 
+class LogoOut(Schema):
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+
+
 class GiverOut(Schema):
     id: int = Field(description="the giver's workspace")
     title: str
     description: str
+    logo: LogoOut | None
     is_source: bool = Field(description="you draw from it already")
     offers: list[OfferOut]
     form_version: int | None
@@ -278,6 +296,7 @@ class FileOut(Schema):
     sha256: str
     by_id: int
     at: datetime
+    removed_at: datetime | None = Field(description="its bytes are gone since then; a mark stays")
 
 
 class DecidedOut(Schema):
@@ -305,6 +324,7 @@ class SettingsOut(Schema):
     title: str
     is_open: bool
     description: str
+    logo: LogoOut | None
     promise_percent: int
     lines: list[dict[str, Any]]
     rules: list[dict[str, Any]]
@@ -318,8 +338,15 @@ class FormOut(Schema):
 
 class TriedOut(Schema):
     application_id: int
-    state: PartState
-    fits: bool
+    state: PartState = Field(description="what was decided")
+    is_by_rule: bool = Field(description="by a rule, not by a reviewer")
+    revision: int = Field(description="which the rule would have let through, or else the last that it looked at")
+    fits: bool = Field(description="the rule would have let it through")
+    why: list[str] = Field(description="what stood against it, a sentence each")
+
+
+class GiftAtLoginIn(Strict):
+    at_login: bool
 
 
 class GiftOut(Schema):
@@ -329,6 +356,7 @@ class GiftOut(Schema):
     description: str
     amounts: list[dict[str, Any]]
     every_months: int
+    at_login: bool
     is_taken: bool
     until: datetime
 
@@ -539,6 +567,7 @@ def _giver_out(giver: Giver, form: Any) -> dict[str, Any]:
         "id": giver.workspace.pk,
         "title": giver.title,
         "description": "" if giver.settings is None else giver.settings.description,
+        "logo": getattr(giver.settings, "logo", None),
         "is_source": giver.is_source,
         "offers": [
             {
@@ -834,14 +863,40 @@ def withdraw_comment(request: HttpRequest, comment_id: int) -> Any:
     summary="Add a file",
 )
 def attach_file(request: HttpRequest, application_id: int, payload: FileIn) -> Any:
-    try:
-        data = base64.b64decode(payload.content, validate=True)
-    except ValueError:
-        raise FileTypeNotAllowed(name=payload.name[:60], possible="base64") from None
     row = services.attach_file(
-        application_id=_key(application_id), name=payload.name, data=data, by=person_of(request), at=at_of(request)
+        application_id=_key(application_id),
+        name=payload.name,
+        data=_bytes(payload.content, payload.name),
+        by=person_of(request),
+        at=at_of(request),
     )
     return Status(201, row)
+
+
+def _bytes(content: str, name: str) -> bytes:
+    """raises   FileTypeNotAllowed for what is not base64"""
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        raise FileTypeNotAllowed(name=name[:60], possible="base64") from None
+
+
+@router.get(
+    "/grants/applications/{application_id}/files",
+    response={200: Page[FileOut], **PROBLEMS},
+    tags=["Grants"],
+    summary="Files of an application",
+)
+def list_files(request: HttpRequest, application_id: int, paging: Paging) -> Any:
+    rows = selectors.attachments_seen(_key(application_id), person_of(request), at_of(request))
+    return page_of(request, rows, paging)
+
+
+@router.delete("/grants/files/{file_id}", response={204: None, **PROBLEMS}, tags=["Grants"], summary="Remove a file")
+def remove_file(request: HttpRequest, file_id: int) -> Any:
+    """Of a draft nothing stays; of what was submitted a mark. Not while it answers a question of a giver's form."""
+    services.remove_file(attachment_id=_key(file_id), by=person_of(request), at=at_of(request))
+    return Status(204, None)
 
 
 @router.get("/grants/files/{file_id}", tags=["Grants"], summary="Download a file")
@@ -880,6 +935,7 @@ def _settings(workspace: Workspace, row: GiverSettings | None) -> dict[str, Any]
         "title": str(workspace),
         "is_open": row is not None and row.is_open,
         "description": "" if row is None else row.description,
+        "logo": getattr(row, "logo", None),
         "promise_percent": 100 if row is None else row.promise_percent,
         "lines": []
         if row is None
@@ -919,6 +975,37 @@ def set_settings(request: HttpRequest, giver_id: int, payload: GiverIn) -> Any:
         at=at_of(request),
     )
     return _settings(workspace, selectors.settings_of(workspace))
+
+
+@router.get("/grants/givers/{giver_id}/logo", tags=["Grants"], summary="The giver's logo")
+def get_logo(request: HttpRequest, giver_id: int) -> HttpResponse:
+    row = selectors.logo_seen(_key(giver_id), person_of(request), at_of(request))
+    return HttpResponse(bytes(row.content.data), content_type=row.content_type, headers=images.HEADERS)
+
+
+@router.put(
+    "/grants/givers/{giver_id}/logo",
+    response={200: LogoOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Set the giver's logo",
+)
+def set_logo(request: HttpRequest, giver_id: int, payload: LogoIn) -> Any:
+    """It is kept without what does not draw: no camera, no place, no comments."""
+    workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
+    data = _bytes(payload.content, "")
+    return services.set_logo(workspace=workspace, data=data, by=person_of(request), at=at_of(request))
+
+
+@router.delete(
+    "/grants/givers/{giver_id}/logo",
+    response={204: None, **PROBLEMS},
+    tags=["Grants"],
+    summary="Remove the giver's logo",
+)
+def remove_logo(request: HttpRequest, giver_id: int) -> Any:
+    workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
+    services.remove_logo(workspace=workspace, by=person_of(request), at=at_of(request))
+    return Status(204, None)
 
 
 @router.get(
@@ -982,8 +1069,17 @@ def try_rule(request: HttpRequest, giver_id: int, payload: RuleIn) -> Any:
     """Writes nothing."""
     workspace = _giver(request, giver_id, Permission.MANAGE_GRANTS)
     (rule,) = _rules([payload])
-    tried = selectors.try_rule(rule, workspace)
-    return [{"application_id": one.application.pk, "state": one.state, "fits": one.fits} for one in tried]
+    return [
+        {
+            "application_id": one.application.pk,
+            "state": one.state,
+            "is_by_rule": one.is_by_rule,
+            "revision": one.revision,
+            "fits": one.fits,
+            "why": one.why,
+        }
+        for one in selectors.try_rule(rule, workspace, at_of(request))
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ gifts
@@ -1003,6 +1099,7 @@ def _gift(gift: Gift, is_taken: bool, until: datetime) -> dict[str, Any]:
             for a in gift.amounts.select_related("category")
         ],
         "every_months": gift.every_months,
+        "at_login": gift.at_login,
         "is_taken": is_taken,
         "until": until,
     }
@@ -1030,11 +1127,26 @@ def offer_gift(request: HttpRequest, giver_id: int, payload: GiftIn) -> Any:
         end=payload.end,
         every_months=payload.every_months,
         claims_max=payload.claims_max,
+        at_login=payload.at_login,
         lines=_lines(payload.lines),
         by=person_of(request),
         at=at_of(request),
     )
     return Status(201, _gift(gift, False, gift.end))
+
+
+@router.post(
+    "/grants/gifts/{gift_id}/at-login",
+    response={200: GiftOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Give it at login, or no longer",
+)
+def set_gift_at_login(request: HttpRequest, gift_id: int, payload: GiftAtLoginIn) -> Any:
+    """People who are known already get it at their next login, as newcomers do."""
+    person, at = person_of(request), at_of(request)
+    selectors.gift_seen(_key(gift_id), person, at)
+    gift = services.set_gift_at_login(gift_id=gift_id, at_login=payload.at_login, by=person, at=at)
+    return _gift(gift, False, gift.end)
 
 
 @router.post(
@@ -1045,3 +1157,83 @@ def close_gift(request: HttpRequest, gift_id: int) -> Any:
     selectors.gift_seen(_key(gift_id), person, at)
     gift = services.close_gift(gift_id=gift_id, by=person, at=at)
     return _gift(gift, False, gift.end)
+
+
+# ------------------------------------------------------------------------------------------------ notices
+class NoticeOut(Schema):
+    id: int
+    kind: str
+    text: str = Field(description="what happened, in your language")
+    subject: str
+    application_id: int | None
+    gift_id: int | None
+    by_id: int | None
+    at: datetime
+    read_at: datetime | None
+
+
+class ReadOut(Schema):
+    read: int = Field(description="how many were unread")
+
+
+class ChoicesOut(Schema):
+    kinds: list[str] = Field(description="all there are")
+    in_pages: list[str] = Field(description="those of which you are told in the list of notices")
+    by_mail: list[str]
+
+
+class ChoicesIn(Strict):
+    in_pages: list[str] = Field(max_length=50)
+    by_mail: list[str] = Field(max_length=50)
+
+
+def _notice(row: Notice) -> dict[str, Any]:
+    names = ("id", "kind", "application_id", "gift_id", "by_id", "at", "read_at")
+    text = str(LINES.get(row.kind, ""))
+    return {**{name: getattr(row, name) for name in names}, "text": text, "subject": selectors.subject_of(row)}
+
+
+@router.get("/grants/notices", response=Page[NoticeOut], tags=["Grants"], summary="What you were told, unread first")
+def list_notices(request: HttpRequest, paging: Paging, unread: bool = False) -> Any:
+    rows = selectors.notices(person_of(request), at_of(request))
+    answer = page_of(request, rows.filter(read_at=None) if unread else rows, paging)
+    answer["items"] = [_notice(row) for row in answer["items"]]
+    return answer
+
+
+@router.post("/grants/notices/read", response={200: ReadOut, **PROBLEMS}, tags=["Grants"], summary="Mark all as read")
+def read_notices(request: HttpRequest) -> Any:
+    return {"read": services.read_notices(by=person_of(request), at=at_of(request))}
+
+
+@router.get("/grants/notices/choices", response=ChoicesOut, tags=["Grants"], summary="Of what you are told, and how")
+def get_choices(request: HttpRequest) -> Any:
+    unwanted = selectors.unwanted_notices(person_of(request))
+    return {
+        "kinds": list(KINDS),
+        "in_pages": [kind for kind in KINDS if (kind, "page") not in unwanted],
+        "by_mail": [kind for kind in KINDS if (kind, "mail") not in unwanted],
+    }
+
+
+@router.put(
+    "/grants/notices/choices",
+    response={200: ChoicesOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Say of what you want to be told, and how",
+)
+def set_choices(request: HttpRequest, payload: ChoicesIn) -> Any:
+    """Names that there are not are passed over."""
+    services.set_notices(by_mail=payload.by_mail, in_pages=payload.in_pages, by=person_of(request), at=at_of(request))
+    return get_choices(request)
+
+
+@router.post(
+    "/grants/notices/{notice_id}/read",
+    response={200: NoticeOut, **PROBLEMS},
+    tags=["Grants"],
+    summary="Mark a notice as read",
+)
+def read_notice(request: HttpRequest, notice_id: int) -> Any:
+    services.read_notice(notice_id=_key(notice_id), by=person_of(request), at=at_of(request))
+    return _notice(selectors.notices(person_of(request), at_of(request)).get(pk=notice_id))

@@ -55,7 +55,7 @@ def identity_providers(stated: Any) -> list[dict[str, Any]]:
 def settings(*, base_url: str, testing: bool = False) -> dict[str, Any]:
     """Django's and allauth's settings of the login."""
     return {
-        "ACCOUNT_ADAPTER": "bursar.structure.login.AccountAdapter",
+        "ACCOUNT_ADAPTER": "bursar.web.login.LoginAdapter",
         "SOCIALACCOUNT_ADAPTER": "bursar.structure.login.SocialAdapter",
         "MFA_ADAPTER": "bursar.structure.login.MfaAdapter",
         "ACCOUNT_SIGNUP_FORM_CLASS": "bursar.structure.login.SignupForm",

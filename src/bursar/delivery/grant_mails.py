@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bursar.delivery.mails import Facts, address, mail
-from bursar.grants.models import Comment, Decision
+from bursar.grants.models import Comment, Decision, Gift
 from bursar.grants.notices import KINDS
 from bursar.grants.selectors import applications_seen, listed, title_of
 from bursar.structure.models import Person
@@ -34,5 +34,17 @@ def _load(kind: str) -> Callable[[Facts, Person | None, datetime], dict[str, Any
     return load
 
 
+@mail("gift_given")
+def _given(facts: Facts, person: Person | None, at: datetime) -> dict[str, Any] | None:
+    rows = Gift.objects.select_related("workspace__project", "workspace__organization")
+    gift = rows.prefetch_related("amounts__category").filter(pk=facts["gift"]).first()
+    if gift is None:
+        return None
+    units = [(amount.category, amount.category.unit, amount.ticks) for amount in gift.amounts.all()]
+    amounts = [f"{category.title}: {unit.text(ticks)} {unit.name}" for category, unit, ticks in units]
+    return {"gift": gift, "amounts": amounts, "link": address("applications")}
+
+
 for _kind in KINDS:
-    mail(f"application_{_kind}")(_load(_kind))
+    if _kind != "given":
+        mail(f"application_{_kind}")(_load(_kind))

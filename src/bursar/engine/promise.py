@@ -1,5 +1,6 @@
 """What a giver can still promise: least over a period, so that a promise holds on each of its days."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,16 +25,24 @@ def left_to_promise(held: Sequence[Held], promised: Sequence[Held], *, start: in
     percent   100 = each tick once; the giver's own use counts against it, use through promises only once
     returns   ticks; negative where more than that is promised already
     """
-    edges = {one.start for one in (*held, *promised)} | {one.end for one in (*held, *promised)}
-    instants = sorted({start, *(edge for edge in edges if start < edge < end)})
-    return min(_left(held, promised, at, percent) for at in instants)
-
-
-def _left(held: Sequence[Held], promised: Sequence[Held], at: int, percent: int) -> int:
-    quota = sum(one.quota for one in held if one.is_open(at))
-    drawn = sum(one.drawn for one in held if one.is_open(at))
-    due = sum(one.quota - one.drawn for one in promised if one.is_open(at))
-    return quota * percent // 100 - drawn - due
+    # What is open changes at edges only, so one walk over them in order is enough, however much was promised.
+    left, steps = 0, []
+    for weight, rows in ((percent, held), (-100, promised)):
+        for one in rows:
+            ticks = weight * one.quota - 100 * one.drawn if rows is held else weight * (one.quota - one.drawn)
+            if one.is_open(start):
+                left += ticks
+            elif start < one.start < end:
+                steps.append((one.start, ticks))
+            else:
+                continue
+            if one.end < end:
+                steps.append((one.end, -ticks))
+    least = left
+    for _at, together in itertools.groupby(sorted(steps), key=lambda step: step[0]):
+        left += sum(ticks for _instant, ticks in together)
+        least = min(least, left)
+    return least // 100
 
 
 def held_from(held: Sequence[Held], at: int) -> int | None:

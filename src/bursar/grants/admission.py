@@ -37,16 +37,36 @@ class Asker:
 
 
 def asker_of(person: Person, at: datetime) -> Asker:
-    addresses = list(EmailAddress.objects.filter(user=person).values_list("email", "verified"))
-    domains = {_domain(email) for email, _verified in addresses} | {_domain(person.email)}
-    held = Membership.objects.held_at(at).filter(person=person)
-    organizations = held.values_list("organization_id", "project__organization_id")
-    return Asker(
-        verified_domains=frozenset(_domain(email) for email, verified in addresses if verified),
-        domains=frozenset(domains),
-        logins=frozenset(SocialAccount.objects.filter(user=person).values_list("provider", flat=True)),
-        organizations=frozenset(key for pair in organizations for key in pair if key is not None),
-    )
+    return askers_of([person], at)[person.pk]
+
+
+def askers_of(people: Iterable[Person], at: datetime) -> dict[int, Asker]:
+    """Each by their id; as many queries for many as for one."""
+    by_id = {person.pk: person for person in people}
+    verified: dict[int, set[str]] = {key: set() for key in by_id}
+    domains = {key: {_domain(person.email)} for key, person in by_id.items()}
+    logins: dict[int, set[str]] = {key: set() for key in by_id}
+    organizations: dict[int, set[int]] = {key: set() for key in by_id}
+    for key, email, is_verified in EmailAddress.objects.filter(user__in=by_id).values_list(
+        "user_id", "email", "verified"
+    ):
+        domains[key].add(_domain(email))
+        if is_verified:
+            verified[key].add(_domain(email))
+    for key, provider in SocialAccount.objects.filter(user__in=by_id).values_list("user_id", "provider"):
+        logins[key].add(provider)
+    held = Membership.objects.held_at(at).filter(person__in=by_id)
+    for key, *places in held.values_list("person_id", "organization_id", "project__organization_id"):
+        organizations[key] |= {place for place in places if place is not None}
+    return {
+        key: Asker(
+            verified_domains=frozenset(verified[key]),
+            domains=frozenset(domains[key]),
+            logins=frozenset(logins[key]),
+            organizations=frozenset(organizations[key]),
+        )
+        for key in by_id
+    }
 
 
 def _domain(email: str) -> str:
@@ -117,7 +137,7 @@ def givers_for(
     """
     asker = asker_of(person, at)
     sources = set() if recipient is None else sources_of(recipient) - {recipient.pk}
-    rows = GiverSettings.objects.select_related(*(f"workspace__{owner}" for owner in OWNERS)).prefetch_related(
+    rows = GiverSettings.objects.select_related("logo", *(f"workspace__{owner}" for owner in OWNERS)).prefetch_related(
         "criteria"
     )
     rows = rows.filter(Q(is_open=True) | Q(workspace_id__in=sources))

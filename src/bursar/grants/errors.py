@@ -37,6 +37,20 @@ class AttachmentNotFound(DomainError):
 
 
 @dataclass(eq=False)
+class NoticeNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "notice_not_found"
+    message: ClassVar[str] = N_("There is no such notice, or it is not yours.")
+
+
+@dataclass(eq=False)
+class LogoNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "logo_not_found"
+    message: ClassVar[str] = N_("There is no such logo, or you may not see it.")
+
+
+@dataclass(eq=False)
 class GiftNotFound(DomainError):
     kind: ClassVar[Kind] = Kind.NOT_FOUND
     code: ClassVar[str] = "gift_not_found"
@@ -340,8 +354,8 @@ class CommentWithdrawn(DomainError):
 class FileTooLarge(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "file_too_large"
-    message: ClassVar[str] = N_("The file is too large: at most {limit_mib} MiB.")
-    limit_mib: int
+    message: ClassVar[str] = N_("The file is too large: at most {limit}.")
+    limit: str
     field: str = "file"
 
 
@@ -358,11 +372,35 @@ class FileTypeNotAllowed(DomainError):
 
 
 @dataclass(eq=False)
+class FileAnswers(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "file_answers"
+    message: ClassVar[str] = N_(
+        "{name} answers a question of {giver}. Change the application so that another file answers it, then remove this one."
+    )
+    name: str
+    giver: str
+
+
+@dataclass(eq=False)
 class TooManyFiles(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "too_many_files"
     message: ClassVar[str] = N_("An application has at most {limit} files.")
     limit: int
+
+
+@dataclass(eq=False)
+class PictureNotPossible(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "picture_not_possible"
+    message: ClassVar[str] = N_(
+        "This is not a picture that can be shown. Possible: {possible}, still, {least} to {most} points wide and high."
+    )
+    possible: str
+    least: int
+    most: int
+    field: str = "file"
 
 
 @dataclass(eq=False)

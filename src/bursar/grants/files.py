@@ -40,7 +40,7 @@ def check_file(name: str, data: bytes) -> CheckedFile:
              TextTooLong of the name
     """
     if len(data) > SIZE_MAX_MIB * 2**20:
-        raise FileTooLarge(limit_mib=SIZE_MAX_MIB)
+        raise FileTooLarge(limit=f"{SIZE_MAX_MIB} MiB")
     name = clean_line(name.replace("\\", "/").rpartition("/")[2], field="file", limit=150)
     kind = _type_of(name.rpartition(".")[2].lower(), data)
     if not kind:

@@ -50,6 +50,45 @@ class GiverSettings(models.Model):
         return str(self.workspace)
 
 
+class GiverLogo(models.Model):
+    """The mark of a giver, shown beside its name. Its bytes lie apart, as those of attachments do."""
+
+    giver = models.OneToOneField(GiverSettings, on_delete=models.CASCADE, primary_key=True, related_name="logo")
+    content_type = models.CharField(max_length=10)
+    width = models.PositiveSmallIntegerField()
+    height = models.PositiveSmallIntegerField()
+    size_bytes = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "grant_giver_logo"
+        constraints = [
+            models.CheckConstraint(
+                name="logo_is_a_picture", condition=Q(content_type__in=["image/png", "image/jpeg", "image/webp"])
+            ),
+            models.CheckConstraint(
+                name="logo_is_small",
+                condition=Q(size_bytes__lte=512 * 1024, width__range=(16, 2000), height__range=(16, 2000)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.giver_id} {self.content_type}"
+
+
+class GiverLogoContent(models.Model):
+    logo = models.OneToOneField(GiverLogo, on_delete=models.CASCADE, primary_key=True, related_name="content")
+    data = models.BinaryField()
+
+    class Meta:
+        db_table = "grant_giver_logo_content"
+
+    def __str__(self) -> str:
+        return str(self.logo_id)
+
+
 class Gift(models.Model):
     """A standing offer: so much for everybody whom a line fits, so often, as long as there is something left."""
 
@@ -61,6 +100,11 @@ class Gift(models.Model):
     every_months = models.PositiveSmallIntegerField(_("every so many months"), default=0, help_text=_("0 = once"))
     claims_max = models.PositiveIntegerField(_("at most so many times in all"))
     claimed = models.PositiveIntegerField(default=0)
+    at_login = models.BooleanField(
+        _("given at login"),
+        default=False,
+        help_text=_("Whoever it is for gets it at the first login in each of its periods, without a click."),
+    )
     closed_at = models.DateTimeField(null=True)
     made_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()
@@ -236,6 +280,9 @@ class Application(models.Model):
     follows = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="followed_by", verbose_name=_("follows")
     )
+    chosen_givers = ArrayField(
+        models.BigIntegerField(), default=list, blank=True, help_text="workspaces that a draft is going to ask"
+    )
     why = models.CharField(max_length=2000, blank=True, help_text="why it ended as it did")
     words = models.TextField(blank=True, editable=False, help_text="what the search reads")
     idempotency_key = models.CharField(max_length=80, blank=True)
@@ -279,7 +326,8 @@ class Application(models.Model):
             models.Index(fields=["applicant", "-id"], name="application_applicant"),
             models.Index(fields=["workspace", "-id"], name="application_workspace"),
             models.Index(fields=["state", "-id"], name="application_state"),
-            GinIndex(SearchVector("words", config="simple"), name="application_words"),
+            # Without a list of entries to be sorted in later, which each search would have to read through.
+            GinIndex(SearchVector("words", config="simple"), name="application_words", fastupdate=False),
         ]
 
     def __str__(self) -> str:
@@ -483,7 +531,10 @@ class Comment(models.Model):
 
 
 class Attachment(models.Model):
-    """A file that belongs to an application. Its bytes lie in a table of their own, and are only ever downloaded."""
+    """A file that belongs to an application. Its bytes lie in a table of their own, and are only ever downloaded.
+
+    Taken out of a submitted application, its bytes go and a mark stays; of a draft nothing stays.
+    """
 
     application = models.ForeignKey(Application, on_delete=models.PROTECT, related_name="attachments")
     by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
@@ -492,6 +543,8 @@ class Attachment(models.Model):
     content_type = models.CharField(max_length=100)
     size_bytes = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
+    removed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    removed_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "grant_attachment"
@@ -514,15 +567,55 @@ class AttachmentContent(models.Model):
         return str(self.attachment_id)
 
 
-class NoticeChoice(models.Model):
-    """That a person does not want to be told of one kind of step by mail. Without a row they are."""
+class Notice(models.Model):
+    """That a step concerns a person: what the list in the pages shows. It says what happened; the thing itself says the rest.
+
+    by   who did it; empty = the system
+    """
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=24)
+    application = models.ForeignKey(Application, null=True, on_delete=models.PROTECT, related_name="+")
+    gift = models.ForeignKey(Gift, null=True, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True)
 
     class Meta:
-        db_table = "grant_notice_choice"
-        constraints = [models.UniqueConstraint(fields=["person", "kind"], name="notice_choice_once")]
+        db_table = "grant_notice"
+        constraints = [
+            models.CheckConstraint(
+                name="notice_is_about_one_thing",
+                condition=Q(application__isnull=False, gift__isnull=True)
+                | Q(application__isnull=True, gift__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["person", "-id"], name="notice_person"),
+            models.Index(fields=["person", "-id"], condition=Q(read_at=None), name="notice_unread"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.person_id} {self.kind}"
+
+
+class NoticeChoice(models.Model):
+    """That a person does not want to be told of one kind of step in one way. Without a row they are."""
+
+    class Channel(models.TextChoices):
+        MAIL = "mail", _("by mail")
+        PAGE = "page", _("in the list of notices")
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=24)
+    channel = models.CharField(max_length=4, choices=Channel, default=Channel.MAIL)
+
+    class Meta:
+        db_table = "grant_notice_choice"
+        constraints = [
+            models.UniqueConstraint(fields=["person", "kind", "channel"], name="notice_choice_once"),
+            models.CheckConstraint(name="notice_channel_is_known", condition=Q(channel__in=["mail", "page"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.kind} {self.channel}"

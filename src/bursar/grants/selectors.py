@@ -5,18 +5,20 @@ asked of a giver that it concerns now. A giver that has left sees it no longer; 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, Min, OuterRef, Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
 
+from bursar.accounting.models import Allocation
 from bursar.catalogue.models import ProductCategory
 from bursar.grants import capacity
-from bursar.grants.admission import Giver, asker_of, givers_for, is_allowed
-from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound
+from bursar.grants.admission import Giver, asker_of, askers_of, givers_for, is_allowed, is_forbidden, may_be_asked
+from bursar.grants.errors import ApplicationNotFound, AttachmentNotFound, GiftNotFound, GiverNotFound, LogoNotFound
 from bursar.grants.lifecycle import CLOSED_STATES, PRESENT_PARTS, ApplicationState, PartState
 from bursar.grants.models import (
     Application,
@@ -27,7 +29,9 @@ from bursar.grants.models import (
     FormTemplate,
     Gift,
     GiftClaim,
+    GiverLogo,
     GiverSettings,
+    Notice,
     NoticeChoice,
     Part,
     Recipient,
@@ -35,9 +39,19 @@ from bursar.grants.models import (
     Revision,
 )
 from bursar.grants.periods import period_of
+from bursar.grants.rules import Asked, Rule, objections
 from bursar.kernel.errors import DomainError
-from bursar.structure.models import Organization, Person, Workspace
-from bursar.structure.roles import Permission, may, on_platform, organizations_where, require, workspaces_where
+from bursar.structure.models import Membership, Organization, Person, Workspace
+from bursar.structure.roles import (
+    Permission,
+    may,
+    memberships_held,
+    on_platform,
+    organizations_where,
+    require,
+    workspaces_by,
+    workspaces_where,
+)
 
 OWNERS = ("project__organization", "organization", "person")
 
@@ -61,17 +75,22 @@ def applications_seen(viewer: Person, at: datetime) -> QuerySet[Application]:
     """Every application that the viewer may see."""
     if not viewer.is_active or viewer.pk is None:
         return Application.objects.none()
-    seen = _asked_of(workspaces_where(viewer, Permission.VIEW_GRANTS, at)) & ~Q(state=ApplicationState.DRAFT)
-    seen |= Q(workspace__in=workspaces_where(viewer, Permission.APPLY_FOR_GRANTS, at))
+    return Application.objects.filter(_seen_by(viewer, memberships_held(viewer, at)))
+
+
+def _seen_by(viewer: Person, held: Iterable[Membership], prefix: str = "") -> Q:
+    """Whether an active viewer, who holds these memberships, may see the application that rows reach by the prefix.
+
+    Each part is asked per application, so that looking at a few costs no more where there are many.
+    """
+    readable = workspaces_by(held, viewer, Permission.VIEW_GRANTS)
+    asked = Part.objects.filter(application=OuterRef(f"{prefix}pk"), state__in=PRESENT_PARTS, giver__in=readable)
+    seen = Q(Exists(asked)) & ~Q(**{f"{prefix}state": ApplicationState.DRAFT})
+    seen |= Q(**{f"{prefix}workspace__in": workspaces_by(held, viewer, Permission.APPLY_FOR_GRANTS)})
     limits = viewer.limits
     if limits is None or (limits.organization_id is None and limits.allow(Permission.VIEW_PROJECT)):
-        seen |= Q(applicant=viewer)
-    return Application.objects.filter(seen)
-
-
-def _asked_of(givers: QuerySet[Workspace]) -> Q:
-    parts = Part.objects.filter(state__in=PRESENT_PARTS, giver__in=givers)
-    return Q(pk__in=parts.values("application_id"))
+        seen |= Q(**{f"{prefix}applicant": viewer})
+    return seen
 
 
 def application_seen(pk: int, viewer: Person, at: datetime) -> Application:
@@ -118,6 +137,34 @@ def giver_seen(pk: int, viewer: Person, at: datetime, permission: Permission = P
     return row
 
 
+def logo_seen(giver_id: int, viewer: Person, at: datetime) -> GiverLogo:
+    """A giver's logo, for whoever meets its name: who reads for it, may ask it, draws from it or sees its part somewhere.
+
+    raises   LogoNotFound
+    """
+    row = (
+        GiverLogo.objects.select_related(*(f"giver__workspace__{owner}" for owner in OWNERS))
+        .filter(giver__workspace_id=giver_id)
+        .first()
+    )
+    if row is None or not _meets(row.giver.workspace, viewer, at):
+        raise LogoNotFound
+    return row
+
+
+def _meets(giver: Workspace, viewer: Person, at: datetime) -> bool:
+    if may(viewer, Permission.VIEW_GRANTS, giver, at) or may_be_asked(giver, viewer, None, at):
+        return True
+    own = workspaces_where(viewer, Permission.VIEW_PROJECT, at)
+    from_it = Q(source__workspace=giver)
+    if giver.organization_id is not None:
+        from_it |= Q(source=None, category__provider__organization=giver.organization)
+    if Allocation.objects.filter(from_it, wallet__workspace__in=own, closed_at=None, quota_ticks__gt=0).exists():
+        return True
+    parts = Part.objects.filter(giver=giver, state__in=PRESENT_PARTS)
+    return parts.filter(application__in=applications_seen(viewer, at)).exists()
+
+
 def giver_known(pk: int) -> Workspace:
     """A workspace that could be a giver, for handing a part over to; what it admits is asked by the service.
 
@@ -146,6 +193,9 @@ def workspaces_seen(viewer: Person, at: datetime) -> QuerySet[Workspace]:
 
 
 # ------------------------------------------------------------------------------------------------ lists
+FEW: Final = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What a list is narrowed to; empty = everything."""
@@ -168,14 +218,24 @@ def applications(viewer: Person, at: datetime, filters: Filters) -> QuerySet[App
 
 def queue(viewer: Person, at: datetime, filters: Filters) -> QuerySet[Application]:
     """What is asked of the givers for whom the viewer reads, newest first, ready to be listed."""
-    givers = workspaces_where(viewer, Permission.VIEW_GRANTS, at)
-    parts = Part.objects.filter(giver__in=givers, state__in=PRESENT_PARTS)
+    parts = Part.objects.filter(giver__in=_few_asked(viewer, at), state__in=PRESENT_PARTS)
     if filters.giver_id is not None:
         parts = parts.filter(giver_id=filters.giver_id)
     if filters.part_state:
         parts = parts.filter(state=filters.part_state)
     rows = Application.objects.filter(pk__in=parts.values("application_id")).exclude(state=ApplicationState.DRAFT)
     return listed(filtered(rows, filters))
+
+
+def _few_asked(viewer: Person, at: datetime) -> Collection[int] | QuerySet[Workspace]:
+    """The givers that were ever asked and for which the viewer reads: as numbers where they are few, as nearly always.
+
+    Of a number the planner knows how many parts it has; of a subquery it guesses, and then reads thousands one by one.
+    """
+    readable = workspaces_where(viewer, Permission.VIEW_GRANTS, at).filter(person=None)
+    asked = readable.filter(Exists(Part.objects.filter(giver=OuterRef("pk"))))
+    few = list(asked.values_list("pk", flat=True)[: FEW + 1])
+    return few if len(few) <= FEW else readable
 
 
 def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Application]:
@@ -195,20 +255,14 @@ def filtered(rows: QuerySet[Application], filters: Filters) -> QuerySet[Applicat
         )
         rows = rows.filter(Exists(asked))
     words = "".join(c if c.isalnum() else " " for c in filters.text[:200]).split()
-    if filters.text.strip().removeprefix("#").isdecimal() and len(words) == 1 and len(words[0]) < 18:
-        return rows.filter(Q(pk=int(words[0])) | Q(pk__in=_found(words)))
-    if words:
-        rows = rows.filter(pk__in=_found(words))
-    elif filters.text.strip():
-        rows = rows.none()
-    return rows
-
-
-def _found(words: Sequence[str]) -> QuerySet[Application, Any]:
-    """Ids of what holds a word that begins with each of these; the index on the words answers it."""
+    if not words:
+        return rows.none() if filters.text.strip() else rows
+    # Asked of the rows themselves: by way of their ids the planner guesses wrong how many there are, and reads them all.
     query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
-    vector = SearchVector("words", config="simple")
-    return Application.objects.annotate(vector=vector).filter(vector=query).values("pk")
+    rows = rows.alias(vector=SearchVector("words", config="simple"))
+    if filters.text.strip().removeprefix("#").isdecimal() and len(words) == 1 and len(words[0]) < 18:
+        return rows.filter(Q(pk=int(words[0])) | Q(vector=query))
+    return rows.filter(vector=query)
 
 
 def listed(rows: QuerySet[Application]) -> QuerySet[Application]:
@@ -220,7 +274,8 @@ def listed(rows: QuerySet[Application]) -> QuerySet[Application]:
     )
     parts = Part.objects.filter(state__in=PRESENT_PARTS).select_related(*(f"giver__{owner}" for owner in OWNERS))
     return (
-        rows.select_related("applicant", *(f"workspace__{owner}" for owner in OWNERS))
+        rows.defer("words")
+        .select_related("applicant", *(f"workspace__{owner}" for owner in OWNERS))
         .prefetch_related(
             Prefetch("revisions", present, to_attr="present"), Prefetch("parts", parts, to_attr="present_parts")
         )
@@ -328,7 +383,7 @@ def details(pk: int, viewer: Person, at: datetime) -> Details:
         changes={b.number: tuple(differences(a, b)) for a, b in itertools.pairwise(revisions)},
         parts=tuple(
             Part.objects.filter(application=row, state__in=PRESENT_PARTS).select_related(
-                "decided_by", *(f"giver__{owner}" for owner in OWNERS)
+                "decided_by", "giver__giver_settings__logo", *(f"giver__{owner}" for owner in OWNERS)
             )
         ),
         lines=tuple(_lines(row, revisions[-1], reads, at)),
@@ -336,7 +391,7 @@ def details(pk: int, viewer: Person, at: datetime) -> Details:
             Decision.objects.filter(application=row).select_related("by", *(f"giver__{owner}" for owner in OWNERS))
         ),
         comments=tuple(comments),
-        attachments=tuple(Attachment.objects.filter(application=row).select_related("by")),
+        attachments=tuple(Attachment.objects.filter(application=row).select_related("by", "removed_by")),
         granted=tuple(granted),
         earlier=tuple(_earlier(row, viewer, at)),
         speaks=speaks,
@@ -424,10 +479,18 @@ def _written(amount: RequestedAmount | None) -> str | None:
 
 def attachment_seen(pk: int, viewer: Person, at: datetime) -> Attachment:
     """raises   AttachmentNotFound"""
-    row = Attachment.objects.select_related("application").filter(pk=pk).first()
+    row = Attachment.objects.select_related("application").filter(pk=pk, removed_at=None).first()
     if row is None or not applications_seen(viewer, at).filter(pk=row.application_id).exists():
         raise AttachmentNotFound
     return row
+
+
+def attachments_seen(application_id: int, viewer: Person, at: datetime) -> QuerySet[Attachment]:
+    """The files of an application, with the marks of those that were removed.
+
+    raises   ApplicationNotFound
+    """
+    return Attachment.objects.filter(application=application_seen(application_id, viewer, at)).order_by("id")
 
 
 # ------------------------------------------------------------------------------------------------ to be asked, to apply
@@ -458,54 +521,111 @@ def forms_of(givers: Iterable[int], recipient: str) -> dict[int, FormTemplate]:
 
 
 def settings_of(workspace: Workspace) -> GiverSettings | None:
-    rows = GiverSettings.objects.filter(workspace=workspace)
+    rows = GiverSettings.objects.filter(workspace=workspace).select_related("logo")
     return rows.prefetch_related("criteria__organization", "automatic_rules__limits__category").first()
 
 
 # ------------------------------------------------------------------------------------------------ rules, gifts, export
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A past part that a reviewer decided, and whether a rule would have let it through."""
+    """A past part that was decided, and what a rule would have done with it.
+
+    revision   the number of the revision that the rule would have let through, or else of the last that it looked at
+    why        what stood against it, a sentence each; none = it would have gone through
+    """
 
     application: Application
     state: str
-    fits: bool
-
-
-class RuleLike(Protocol):
-    """A rule before or after it was kept."""
+    is_by_rule: bool
+    revision: int
+    why: tuple[str, ...]
 
     @property
-    def recipients(self) -> Sequence[str]: ...
-
-    @property
-    def limits(self) -> Mapping[int, int]: ...
+    def fits(self) -> bool:
+        return not self.why
 
 
-def try_rule(rule: RuleLike, giver: Workspace, *, last: int = 200) -> list[Tried]:
-    """What a rule would have done with the giver's last applications, by their amounts as they were decided."""
+def try_rule(rule: Rule, giver: Workspace, at: datetime, *, last: int = 200) -> list[Tried]:
+    """What a rule would have done with the giver's last applications; it looks at all that the rule looks at.
+
+    Each is tried as the applicant submitted and revised it, when that was: what a giver changed came after the rule.
+    Who may ask is taken from the lists of today, since it is today's applicants for whom the rule will be in force.
+    As many queries for many as for one.
+    """
     parts = list(
         Part.objects.filter(giver=giver, state__in=(PartState.APPROVED, PartState.REJECTED))
-        .select_related("application__applicant", "application__workspace__project")
+        .select_related("application__applicant", *(f"application__workspace__{owner}" for owner in OWNERS))
         .order_by("-id")[:last]
     )
-    asked: dict[int, list[RequestedAmount]] = {}
-    for amount in RequestedAmount.objects.filter(
-        revision__application__in=[part.application_id for part in parts],
-        revision__number=F("revision__application__revision"),
-        giver=giver,
-    ).select_related("revision"):
-        asked.setdefault(amount.revision.application_id, []).append(amount)
-    tried = []
+    amounts = Prefetch(
+        "amounts", RequestedAmount.objects.filter(giver=giver).select_related("category__provider"), to_attr="asked"
+    )
+    revisions: dict[int, list[Revision]] = {}
+    for revision in (
+        Revision.objects.filter(application__in=[part.application_id for part in parts], giver=None)
+        .prefetch_related(amounts)
+        .order_by("number")
+    ):
+        if revision.asked:  # type: ignore[attr-defined]
+            revisions.setdefault(revision.application_id, []).append(revision)
+    categories = {a.category_id: a.category for rows in revisions.values() for r in rows for a in r.asked}  # type: ignore[attr-defined]
+    past = capacity.Past(giver, categories.values())
+    refused = _not_admitted(giver, parts, at)
+    return [_tried(rule, part, revisions.get(part.application_id, []), past, refused) for part in parts]
+
+
+def _tried(
+    rule: Rule, part: Part, revisions: Sequence[Revision], past: capacity.Past, refused: Collection[int]
+) -> Tried:
+    row, number = part.application, 1
+    why = [_("Another giver handed it over; rules look at what applicants send.")]
+    for revision in revisions:
+        number = revision.number
+        why = objections(rule, row.recipient, _asked_then(revision, past))
+        if row.pk in refused:
+            why.append(_("Today %(who)s could not ask this giver at all.") % {"who": row.applicant})
+        if not why:
+            break
+    return Tried(row, part.state, part.decided_by_id is None, number, tuple(why))
+
+
+def _asked_then(revision: Revision, past: capacity.Past) -> Iterator[Asked]:
+    at = revision.at
+    start, end = max(at, revision.start or at), revision.end
+    assert end is not None  # nothing is submitted without
+    for amount in revision.asked:  # type: ignore[attr-defined]
+        room: capacity.Room | DomainError
+        try:
+            room = past.room(amount.category_id, at=at, start=start, end=end, application_id=revision.application_id)
+        except DomainError as refusal:
+            room = refusal
+        yield Asked(amount.category, amount.ticks, room)
+
+
+def _not_admitted(giver: Workspace, parts: Sequence[Part], at: datetime) -> set[int]:
+    """The applications whose applicants the giver's lists do not admit, and that did not draw from it before."""
+    row = GiverSettings.objects.filter(workspace=giver).prefetch_related("criteria").first()
+    lines = [] if row is None else list(row.criteria.all())
+    askers = askers_of({part.application.applicant for part in parts}, at)
+    from_it = Q(source__workspace=giver)
+    if giver.organization_id is not None:
+        from_it |= Q(source=None, category__provider__organization=giver.organization)
+    workspaces = [part.application.workspace_id for part in parts if part.application.workspace_id is not None]
+    drawing = Allocation.objects.filter(from_it, wallet__workspace__in=workspaces, quota_ticks__gt=0)
+    since = dict(
+        drawing.values("wallet__workspace_id")
+        .annotate(first=Min("made_at"))
+        .values_list("wallet__workspace_id", "first")
+    )
+    found = set()
     for part in parts:
-        rows = asked.get(part.application_id, [])
-        fits = (
-            part.application.recipient in rule.recipients
-            and bool(rows)
-            and all(row.ticks <= rule.limits.get(row.category_id, 0) for row in rows)
-        )
-        tried.append(Tried(part.application, part.state, fits))
-    return tried
+        application = part.application
+        asker, submitted = askers[application.applicant_id], application.submitted_at
+        first = since.get(application.workspace_id or 0)
+        is_source = first is not None and submitted is not None and first < submitted
+        if is_forbidden(asker, lines) or not (is_source or is_allowed(asker, lines)):
+            found.add(application.pk)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,6 +745,55 @@ def harmless(cell: Any) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
-def unwanted_notices(person: Person) -> frozenset[str]:
-    """The kinds of steps of which the person does not want to be told by mail."""
-    return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", flat=True))
+# ------------------------------------------------------------------------------------------------ notices
+UNREAD_SHOWN: Final = 99
+
+
+def unwanted_notices(person: Person) -> frozenset[tuple[str, str]]:
+    """(kind of step, way) of which the person does not want to be told."""
+    return frozenset(NoticeChoice.objects.filter(person=person).values_list("kind", "channel"))
+
+
+def notices_of(viewer: Person, at: datetime, held: Iterable[Membership] | None = None) -> QuerySet[Notice]:
+    """What the viewer was told, as far as it is still about something that they may see.
+
+    held   the viewer's memberships, where they were read already
+    """
+    if not viewer.is_active or viewer.pk is None:
+        return Notice.objects.none()
+    held = memberships_held(viewer, at) if held is None else held
+    seen = Q(application__isnull=False) & _seen_by(viewer, held, "application__")
+    if viewer.limits is None or viewer.limits.organization_id is None:
+        seen |= Q(gift__isnull=False)
+    return Notice.objects.filter(seen, person=viewer)
+
+
+def notices(viewer: Person, at: datetime) -> QuerySet[Notice]:
+    """The same as a list: what is unread first, the newest first."""
+    present = Revision.objects.filter(number=F("application__revision"))
+    return (
+        notices_of(viewer, at)
+        .select_related(
+            "by", *(f"{thing}__workspace__{owner}" for thing in ("application", "gift") for owner in OWNERS)
+        )
+        .prefetch_related(Prefetch("application__revisions", present, to_attr="present"))
+        .annotate(is_read=ExpressionWrapper(Q(read_at__isnull=False), BooleanField()))
+        .order_by("is_read", "-id")
+    )
+
+
+def unread_notices(viewer: Person, at: datetime, held: Iterable[Membership] | None = None) -> int:
+    """How many are unread; counted up to one more than is shown, so that the count costs the same for everybody.
+
+    held   the viewer's memberships, where they were read already: then it is one query
+    """
+    return notices_of(viewer, at, held).filter(read_at=None)[: UNREAD_SHOWN + 1].count()
+
+
+def subject_of(notice: Notice) -> str:
+    """What a notice is about, in a word."""
+    if notice.gift is not None:
+        return notice.gift.title
+    row = notice.application
+    assert row is not None  # a constraint
+    return f"#{row.pk} {title_of(row, next(iter(row.present), None))}".rstrip()  # type: ignore[attr-defined]

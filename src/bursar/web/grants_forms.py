@@ -19,7 +19,12 @@ from bursar.structure.text import slug_of
 from bursar.web.forms import DateField, QuantityField
 from bursar.web.structure_forms import after, first_moment, last_day
 
-STEPS: Final = ("amounts", "period", "form", "summary")
+STEPS: Final = ("project", "givers", "amounts", "period", "form", "summary")
+
+
+def steps_of(row: Application) -> tuple[str, ...]:
+    """The steps of a draft after it was said for whom; only a new project has something to say about itself."""
+    return STEPS if row.recipient == Recipient.NEW_PROJECT else STEPS[1:]
 
 
 class WishForm(forms.Form):
@@ -46,8 +51,9 @@ class WishForm(forms.Form):
         self.organizations = {organization.pk: organization for organization in organizations}
         self.amounts: dict[str, tuple[int, int]] = {}
         self.answers: dict[str, tuple[int, str, str]] = {}
-        if "amounts" in steps:
+        if "project" in steps:
             self._add_project()
+        if "amounts" in steps:
             self._add_amounts(givers)
         if "period" in steps:
             self._add_period()
@@ -146,14 +152,14 @@ class WishForm(forms.Form):
             kept = [a for a in wish.amounts if (a.giver_id, a.category_id) not in set(self.amounts.values())]
             typed = [Amount(*key, data[name]) for name, key in self.amounts.items() if data.get(name)]
             wish = replace(wish, amounts=(*kept, *typed))
-            if "project_name" in data:
-                chosen = data["organization"]
-                wish = replace(
-                    wish,
-                    project_name=data["project_name"],
-                    organization=self.organizations.get(int(chosen)) if chosen else None,
-                    members=tuple(line.strip() for line in data["members"].splitlines() if line.strip()),
-                )
+        if "project_name" in data:
+            chosen = data["organization"]
+            wish = replace(
+                wish,
+                project_name=data["project_name"],
+                organization=self.organizations.get(int(chosen)) if chosen else None,
+                members=tuple(line.strip() for line in data["members"].splitlines() if line.strip()),
+            )
         if "period" in self.steps:
             first = data["first_day"]
             wish = replace(
@@ -419,6 +425,11 @@ class GiftForm(forms.Form):
         label=_("Every so many months"), min_value=0, max_value=120, initial=0, help_text=_("0 = once for each person.")
     )
     claims_max = forms.IntegerField(label=_("At most so many times in all"), min_value=1, max_value=1_000_000)
+    at_login = forms.BooleanField(
+        label=_("Give it at login"),
+        required=False,
+        help_text=_("Whoever it is for gets it at the first login in each of its periods, without a click."),
+    )
     allow = GiverForm.base_fields["allow"]
 
     def __init__(self, *args: Any, categories: Sequence[ProductCategory], **kwargs: Any) -> None:

@@ -124,6 +124,35 @@ def test_claim__gift_in_two_tabs__is_taken_once(grants: Grants) -> None:
     assert given_to(grants.personal) == {("CPU on Thor", grants.north.pk): HOUR}
 
 
+def test_give_at_login__two_jobs_and_a_click__is_given_once(grants: Grants) -> None:
+    gift = services.offer_gift(
+        workspace=grants.north,
+        title="Gift",
+        amounts={grants.cpu.pk: HOUR},
+        start=grants.at,
+        end=grants.end,
+        claims_max=9,
+        lines=[Line("allow", "anyone")],
+        at_login=True,
+        by=None,
+        at=grants.at,
+    )
+
+    def at_login() -> str:
+        return f"{len(services.give_gifts_at_login(person=grants.applicant, at=grants.at))} given"
+
+    def click() -> str:
+        services.claim_gift(gift_id=gift.pk, by=grants.applicant, at=grants.at)
+        return "1 given"
+
+    answers = at_once(at_login, at_login, click)
+    assert answers.count("1 given") == 1
+    assert set(answers) <= {"1 given", "0 given", "gift_taken"}
+    assert given_to(grants.personal) == {("CPU on Thor", grants.north.pk): HOUR}
+    gift.refresh_from_db()
+    assert (gift.claimed, GiftClaim.objects.count()) == (1, 1)
+
+
 _KILLED = """
 import os, signal, sys, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "bursar.config.settings"

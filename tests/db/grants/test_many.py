@@ -17,6 +17,8 @@ from tests.factories.structure import make_person
 pytestmark = [pytest.mark.django_db, pytest.mark.soak]
 
 MANY = 10_000
+# At the server: what we compute and what we wait for the database, each by itself and the least of five, so that other
+# work on the machine counts as little as it can.
 LIMIT_SECONDS = 0.2
 
 
@@ -49,19 +51,21 @@ def fill(grants: Grants, many: int) -> None:
     Part.objects.bulk_create([Part(application=row, giver=grants.north) for row in rows], batch_size=2000)
     Application.objects.filter(pk__in=[row.pk for row in rows]).update(state="submitted")
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE grant_application, grant_part, grant_revision, grant_amount")
+        cursor.execute("ANALYZE")  # as the database does by itself after so many new rows
 
 
-def ask(client: Client, query: str) -> tuple[int, float, Any]:
-    """How many queries a page took, and the least of three times in seconds."""
-    found = []
-    for _ in range(3):
+def ask(client: Client, query: str) -> tuple[int, float, float, Any]:
+    """How many queries a page took, and the least of five times in seconds: of this process, and of the database."""
+    ours, database = [], []
+    for _ in range(5):
+        begin = time.process_time()
+        answer = client.get(f"/grants/queue/{query}")
+        ours.append(time.process_time() - begin)
         with CaptureQueriesContext(connection) as caught:
-            begin = time.perf_counter()
-            answer = client.get(f"/grants/queue/{query}")
-            found.append(time.perf_counter() - begin)
+            client.get(f"/grants/queue/{query}")
+        database.append(sum(float(one["time"]) for one in caught))
     assert answer.status_code == 200
-    return len(caught), min(found), answer
+    return len(caught), min(ours), min(database), answer
 
 
 @pytest.mark.parametrize("query", ["", "?q=subject42", "?q=nr007&state=open", "?part=pending&page=200", "?q=%23{}"])
@@ -71,10 +75,13 @@ def test_queue__ten_thousand__is_quick_and_asks_no_more(at: datetime, query: str
     client.force_login(grants.reviewer)
     with stated_time(at):
         grants.apply(at=at)
-        few, _seconds, _answer = ask(client, "")
+        few, *_others = ask(client, "")
         fill(grants, MANY)
         query = query.format(Application.objects.latest("pk").pk)
-        queries, seconds, answer = ask(client, query)
+        queries, ours, database, answer = ask(client, query)
     assert "Person Nr" in answer.content.decode()
     assert queries <= few + 1
-    assert seconds < LIMIT_SECONDS, f"{seconds * 1000:.0f} ms"
+    print(
+        f"{query or 'all'}: {queries} queries, {ours * 1000:.0f} ms of our own, {database * 1000:.0f} ms of the database"
+    )
+    assert ours + database < LIMIT_SECONDS, f"{ours * 1000:.0f} + {database * 1000:.0f} ms"

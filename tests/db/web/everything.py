@@ -18,7 +18,7 @@ from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
 from bursar.catalogue import registry
 from bursar.grants import services as grants
-from bursar.grants.models import Recipient
+from bursar.grants.models import Notice, Recipient
 from bursar.kernel.clock import stated_time
 from bursar.metering.services import post_reports
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome
@@ -32,6 +32,7 @@ from bursar.structure.roles import Role
 from tests.db.web.who_may import Rights
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_product, make_provider
 from tests.factories.ledger import make_report
+from tests.factories.pictures import png
 from tests.factories.provisioning import run_jobs
 from tests.factories.puppet import Puppet
 from tests.factories.structure import make_membership, make_organization, make_person, make_project, make_workspace
@@ -247,6 +248,8 @@ def _grants(w: World, end: datetime) -> None:
     for giver in (w.giver, w.other_giver):
         grants.set_giver(workspace=giver, is_open=True, lines=anyone, by=None, at=AT)
     w.kind = Recipient.PERSONAL.value
+    w.logo = b64encode(png(16, 16)).decode()
+    grants.set_logo(workspace=w.giver, data=png(16, 16), by=None, at=AT)
     grants.set_form(workspace=w.giver, recipient=Recipient.PERSONAL, fields=[], by=None, at=AT)
     lead = make_person(full_name="Lead")
     make_membership(person=lead, role=Role.PROJECT_MANAGER, scope=w.project)
@@ -262,6 +265,8 @@ def _grants(w: World, end: datetime) -> None:
     w.gift = grants.offer_gift(
         workspace=w.giver, title="Gift", amounts={w.cpu.pk: 60}, start=AT, end=end, claims_max=9, lines=anyone, by=None, at=AT
     )  # fmt: skip
+    owner = w.personal_wallet.workspace.person
+    w.notice = Notice.objects.create(person=owner, kind="given", gift=w.gift, at=AT)
 
 
 @contextmanager

@@ -161,6 +161,7 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "application": SEES_APPLICATION,
     "grant_comment": SEES_APPLICATION,
     "grant_file": SEES_APPLICATION,
+    "notice": OWN,
     "giver": READS_GRANTS,
     "gift": READS_GRANTS,
 }
@@ -474,6 +475,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "file_id": "grant_file",
     "giver_id": "giver",
     "gift_id": "gift",
+    "notice_id": "notice",
     "recipient": "kind",
 }
 
@@ -928,8 +930,14 @@ op("POST", "/grants/applications/{application_id}/comments", APPLIES | JUDGES, l
 op("POST", "/grants/comments/{comment_id}/withdraw", JUDGES)
 op("POST", "/grants/applications/{application_id}/files", APPLIES, lambda w: {"name": "b.txt", "content": "YQ=="})
 op("GET", "/grants/files/{file_id}", SEES_APPLICATION)
+op("GET", "/grants/applications/{application_id}/files", SEES_APPLICATION)
+op("DELETE", "/grants/files/{file_id}", APPLIES)
 op("GET", "/grants/givers/{giver_id}/settings", READS_GRANTS)
 op("PUT", "/grants/givers/{giver_id}/settings", MANAGES_GRANTS, lambda w: {"is_open": True})
+# Anybody may ask this giver, so everybody meets its logo.
+op("GET", "/grants/givers/{giver_id}/logo", LOGIN, see=LOGIN)
+op("PUT", "/grants/givers/{giver_id}/logo", MANAGES_GRANTS, lambda w: {"content": w.logo})
+op("DELETE", "/grants/givers/{giver_id}/logo", MANAGES_GRANTS)
 op("GET", "/grants/givers/{giver_id}/forms/{recipient}", READS_GRANTS)
 op("PUT", "/grants/givers/{giver_id}/forms/{recipient}", MANAGES_GRANTS, lambda w: {"fields": []})
 op("PUT", "/grants/givers/{giver_id}/rules", MANAGES_GRANTS, lambda w: {"rules": []})
@@ -953,6 +961,7 @@ op(
     },
 )
 op("POST", "/grants/gifts/{gift_id}/close", MANAGES_GRANTS)
+op("POST", "/grants/gifts/{gift_id}/at-login", MANAGES_GRANTS, lambda w: {"at_login": True})
 op(
     "POST",
     "/grants/gifts/{gift_id}/claim",
@@ -960,8 +969,16 @@ op(
     see=LOGIN,
 )
 
-for name in ("applications", "grant_queue", "grant_export", "grant_givers"):
+op("GET", "/grants/notices", LOGIN)
+op("GET", "/grants/notices/choices", LOGIN)
+op("PUT", "/grants/notices/choices", PROFILE, lambda w: {"in_pages": [], "by_mail": []})
+op("POST", "/grants/notices/read", PROFILE)
+op("POST", "/grants/notices/{notice_id}/read", OWN & PROFILE)
+
+for name in ("applications", "grant_queue", "grant_export", "grant_givers", "notices"):
     page(name, LOGIN)
+page("notices_read", None, LOGIN)
+page("notice_read", None, OWN, pk="notice")
 for name in ("application_new", "grant_notices"):
     page(name, LOGIN, LOGIN)
 page("project_applications", APPLIES, pk="project")
@@ -976,10 +993,15 @@ for name in ("part_change", "part_hand_over"):
     page(name, JUDGES, JUDGES, pk="application", giver="giver")
 page("grant_comment_withdraw", None, JUDGES, pk="grant_comment")
 page("grant_file", SEES_APPLICATION, pk="grant_file")
+page("grant_file_remove", None, APPLIES, pk="grant_file")
 page("grant_settings", READS_GRANTS, MANAGES_GRANTS, pk="giver")
+page("grant_logo", LOGIN, see=LOGIN, pk="giver")
+for name in ("grant_logo_set", "grant_logo_remove"):
+    page(name, None, MANAGES_GRANTS, pk="giver")
 page("grant_form", MANAGES_GRANTS, MANAGES_GRANTS, pk="giver", recipient="kind")
 for name in ("grant_rule_add", "grant_gift_offer"):
     page(name, MANAGES_GRANTS, MANAGES_GRANTS, pk="giver")
 page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place": "0", "step": "on"})
-page("grant_gift_close", None, MANAGES_GRANTS, pk="gift")
+for name in ("grant_gift_close", "grant_gift_at_login"):
+    page(name, None, MANAGES_GRANTS, pk="gift")
 page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")

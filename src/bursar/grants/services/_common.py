@@ -24,7 +24,7 @@ from bursar.grants.lifecycle import (
     part_after,
 )
 from bursar.grants.models import Application, Decision, Part, Recipient, Revision
-from bursar.grants.notices import ask_for_notice
+from bursar.grants.notices import ask_for_notices
 from bursar.grants.people import reviewers_of, side_of_applicant
 from bursar.grants.selectors import applications_seen, speaks_for
 from bursar.structure.models import Person, Workspace
@@ -172,16 +172,15 @@ def tell(
 def tell_reviewers(
     kind: str, application: Application, givers: Iterable[Workspace], *, but: Person | None, at: datetime
 ) -> None:
-    """Ask for a notice to each reviewer of these givers, once, except to whoever did it."""
+    """Tell each reviewer of these givers, once, except whoever did it."""
     told = {person for giver in givers for person in reviewers_of(giver, at)} - {None if but is None else but.pk}
-    for person_id in sorted(told):
-        ask_for_notice(kind, application, person_id=person_id, at=at)
+    ask_for_notices(kind, application, told, by=but, at=at)
 
 
 def tell_applicant(kind: str, application: Application, *, but: Person | None, at: datetime) -> None:
-    """Ask for a notice to the applicant's side, except to whoever did it."""
-    for person_id in sorted(side_of_applicant(application, at) - {None if but is None else but.pk}):
-        ask_for_notice(kind, application, person_id=person_id, at=at)
+    """Tell the applicant's side, except whoever did it."""
+    told = side_of_applicant(application, at) - {None if but is None else but.pk}
+    ask_for_notices(kind, application, told, by=but, at=at)
 
 
 def is_new_project(application: Application) -> bool:

@@ -1,7 +1,7 @@
 """What an application says: drafted, submitted, revised by the applicant, changed by a giver, agreed to, withdrawn."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from bursar.grants.errors import (
     RecipientMissing,
 )
 from bursar.grants.forms import clean_answers
-from bursar.grants.lifecycle import ApplicationAction, PartAction, PartState
+from bursar.grants.lifecycle import ApplicationAction, ApplicationState, PartAction, PartState
 from bursar.grants.models import (
     Application,
     Attachment,
@@ -194,6 +194,32 @@ def save_draft(*, application_id: int, wish: Wish, by: Person, at: datetime) -> 
     row = lock_application(application_id, by, at)
     require_applicant(row, by, at)
     step(row, ApplicationAction.SAVE, at=at)
+    _write(row, 1, _checked(row, wish, at, complete=False), by=by, at=at)
+    return row
+
+
+@transaction.atomic
+def choose_givers(*, application_id: int, givers: Collection[int], by: Person, at: datetime) -> Application:
+    """Say whom a draft is going to ask, before it says how much. What was asked of others is no longer asked.
+
+    givers   ids of workspaces
+    raises   ApplicationNotFound; NotAllowed; ApplicationStepNotOpen; GiverNotFound for one that cannot be asked
+    """
+    row = lock_application(application_id, by, at)
+    require_applicant(row, by, at)
+    step(row, ApplicationAction.SAVE, at=at)
+    wish = wish_of(present_revision(row))
+    known = set(row.chosen_givers) | {amount.giver_id for amount in wish.amounts}
+    if not set(givers) <= known:
+        possible = {one.workspace.pk for one in admission.givers_for(row.applicant, row.workspace, at, only=givers)}
+        if not set(givers) <= known | possible:
+            raise GiverNotFound
+    row.chosen_givers = sorted(set(givers))
+    wish = replace(
+        wish,
+        amounts=tuple(amount for amount in wish.amounts if amount.giver_id in givers),
+        answers=tuple(one for one in wish.answers if one.giver_id in givers),
+    )
     _write(row, 1, _checked(row, wish, at, complete=False), by=by, at=at)
     return row
 
@@ -380,7 +406,7 @@ def change_amounts(
     if kept | own == stood:
         raise NothingRevised
     said = wish_of(before)
-    wish = _replaced(said, {**kept, **own}, comment)
+    wish = replace(said, amounts=_with({**kept, **own}), comment=comment)
     checked = _checked(row, wish, at, complete=False)
     _require_offered(row, checked, {key for key in own if stood.get(key) != own[key]}, at, admitted=False)
     only_less = all(ticks <= stood.get(key, 0) for key, ticks in own.items())
@@ -439,26 +465,30 @@ def withdraw_application(*, application_id: int, reason: str = "", by: Person, a
 
 
 # ------------------------------------------------------------------------------------------------ checking and writing
-def _replaced(said: Wish, amounts: Mapping[tuple[int, int], int], comment: str) -> Wish:
-    return Wish(
-        end=said.end,
-        start=said.start,
-        project_name=said.project_name,
-        organization=said.organization,
-        amounts=tuple(Amount(giver, category, ticks) for (giver, category), ticks in amounts.items()),
-        answers=said.answers,
-        is_separable=said.is_separable,
-        allows_reductions=said.allows_reductions,
-        members=said.members,
-        comment=comment,
-    )
+def _with(amounts: Mapping[tuple[int, int], int]) -> tuple[Amount, ...]:
+    return tuple(Amount(giver, category, ticks) for (giver, category), ticks in amounts.items())
 
 
-def with_amounts(
-    row: Application, before: Revision, amounts: Mapping[tuple[int, int], int], comment: str, at: datetime
+def handed_over(
+    row: Application,
+    before: Revision,
+    amounts: Mapping[tuple[int, int], int],
+    comment: str,
+    *,
+    giver: Workspace,
+    to: Workspace,
+    at: datetime,
 ) -> Checked:
-    """The revision as it stands with other amounts, checked."""
-    return _checked(row, _replaced(wish_of(before), amounts, comment), at, complete=False)
+    """The revision as it stands when a giver's part is another's, checked.
+
+    A new project that was to be in the giver's organization moves to the other's: where nobody is asked, nobody agreed.
+    """
+    wish = replace(wish_of(before), amounts=_with(amounts), comment=comment)
+    asked = Workspace.objects.select_related(*WORKSPACE_RELATED).filter(pk__in={key for key, _category in amounts})
+    home = wish.organization
+    if home is not None and home == home_of(giver) and home not in homes_for(row.applicant, asked, at):
+        wish = replace(wish, organization=home_of(to))
+    return _checked(row, wish, at, complete=False)
 
 
 def write_revision(
@@ -530,6 +560,10 @@ def _checked(row: Application, wish: Wish, at: datetime, *, complete: bool, answ
     organization = wish.organization if is_new else None
     if is_new and (complete or organization is not None):
         possible = homes_for(row.applicant, givers.values(), at)
+        if row.state == ApplicationState.DRAFT and organization not in possible:
+            # Said before it says whom it asks: one of those that could be asked. What is submitted is looked at anew.
+            could = admission.givers_for(row.applicant, row.workspace, at)
+            possible = homes_for(row.applicant, [one.workspace for one in could], at)
         if organization is None and len(possible) == 1:
             organization = possible[0]
         if organization not in possible:
@@ -582,7 +616,7 @@ def _checked_answers(
         giver_id__in=checked.givers.keys() | given.keys(), recipient=row.recipient
     ).order_by("version"):
         templates.setdefault(template.giver_id, {})[template.version] = template
-    files = set(Attachment.objects.filter(application=row).values_list("pk", flat=True))
+    files = set(Attachment.objects.filter(application=row, removed_at=None).values_list("pk", flat=True))
     found = []
     for key in sorted(checked.givers.keys() | (given.keys() & templates.keys())):
         versions, answers = templates.get(key, {}), given.get(key)

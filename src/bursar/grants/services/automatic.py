@@ -1,6 +1,6 @@
-"""Approving a part by a rule, without a reviewer; and asking what a rule would have done."""
+"""Approving a part by a rule, without a reviewer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from django.db import transaction
@@ -8,7 +8,7 @@ from django.db import transaction
 from bursar.grants import capacity
 from bursar.grants.lifecycle import ApplicationAction, PartAction, PartState
 from bursar.grants.models import Application, AutomaticRule, Decision, RequestedAmount
-from bursar.grants.rules import rule_in_words
+from bursar.grants.rules import Asked, objections, rule_in_words, rule_of
 from bursar.grants.services._common import decide, parts_of, present_revision, step, step_part, tell
 from bursar.grants.services.award import go_on
 from bursar.kernel.errors import DomainError
@@ -39,9 +39,8 @@ def apply_rules(application: Application, givers: Mapping[int, Workspace], *, at
         amounts = list(revision.amounts.filter(giver_id=key).select_related("category__provider__organization"))
         start, end = max(at, revision.start or at), revision.end
         assert end is not None
-        fitting = next(
-            (r for r in rules[key] if fits(r, application.recipient, givers[key], amounts, start, end)), None
-        )
+        asked = list(_asked(givers[key], amounts, start, end))
+        fitting = next((r for r in rules[key] if not objections(rule_of(r), application.recipient, asked)), None)
         if fitting is None:
             continue
         step_part(part, PartAction.APPROVE, by=None, at=at)
@@ -59,30 +58,11 @@ def apply_rules(application: Application, givers: Mapping[int, Workspace], *, at
             tell("not_awarded", application, by=None, at=at, facts={"code": refusal.code})
 
 
-def fits(
-    rule: AutomaticRule,
-    recipient: str,
-    giver: Workspace,
-    amounts: Sequence[RequestedAmount],
-    start: datetime,
-    end: datetime,
-) -> bool:
-    """Whether a rule lets these amounts through: all of them, and with enough left."""
-    limits = {limit.category_id: limit.ticks_max for limit in rule.limits.all()}
-    if recipient not in rule.recipients or not amounts:
-        return False
-    if any(amount.ticks > limits.get(amount.category_id, 0) for amount in amounts):
-        return False
-    return all(_leaves_enough(rule, giver, amount, start, end) for amount in amounts)
-
-
-def _leaves_enough(
-    rule: AutomaticRule, giver: Workspace, amount: RequestedAmount, start: datetime, end: datetime
-) -> bool:
-    try:
-        room = capacity.room(giver, amount.category, start=start, end=end)
-    except DomainError:
-        return False
-    if room.left_ticks is None or room.held_ticks is None:
-        return True
-    return room.left_ticks - amount.ticks >= room.held_ticks * rule.keeps_percent // 100
+def _asked(giver: Workspace, amounts: Iterable[RequestedAmount], start: datetime, end: datetime) -> Iterator[Asked]:
+    for amount in amounts:
+        room: capacity.Room | DomainError
+        try:
+            room = capacity.room(giver, amount.category, start=start, end=end)
+        except DomainError as refusal:
+            room = refusal
+        yield Asked(amount.category, amount.ticks, room)

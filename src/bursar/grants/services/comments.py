@@ -5,10 +5,17 @@ from datetime import datetime
 from django.db import transaction
 
 from bursar.grants import files
-from bursar.grants.errors import ApplicationStepNotOpen, CommentNotFound, CommentWithdrawn, TooManyFiles
+from bursar.grants.errors import (
+    ApplicationStepNotOpen,
+    AttachmentNotFound,
+    CommentNotFound,
+    CommentWithdrawn,
+    FileAnswers,
+    TooManyFiles,
+)
 from bursar.grants.lifecycle import CLOSED_STATES, ApplicationState
-from bursar.grants.models import Application, Attachment, AttachmentContent, Comment
-from bursar.grants.selectors import judged_givers, speaks_for
+from bursar.grants.models import Application, Attachment, AttachmentContent, Comment, FormAnswer
+from bursar.grants.selectors import applications_seen, judged_givers, speaks_for
 from bursar.grants.services._common import (
     lock_application,
     parts_of,
@@ -98,7 +105,7 @@ def attach_file(*, application_id: int, name: str, data: bytes, by: Person, at: 
     if row.state in CLOSED_STATES:
         raise ApplicationStepNotOpen(state=ApplicationState(row.state).label, action="attach")
     checked = files.check_file(name, data)
-    if Attachment.objects.filter(application=row).count() >= files.FILES_MAX:
+    if Attachment.objects.filter(application=row, removed_at=None).count() >= files.FILES_MAX:
         raise TooManyFiles(limit=files.FILES_MAX)
     attachment = Attachment.objects.create(
         application=row,
@@ -112,3 +119,48 @@ def attach_file(*, application_id: int, name: str, data: bytes, by: Person, at: 
     AttachmentContent.objects.create(attachment=attachment, data=data)
     tell("file_attached", row, by=by, at=at, facts={"name": attachment.name, "size_bytes": len(data)})
     return attachment
+
+
+@transaction.atomic
+def remove_file(*, attachment_id: int, by: Person, at: datetime) -> None:
+    """Take a file out of an open application, as the applicant. Of a draft nothing of it stays, also not as an answer;
+    of what was submitted its bytes go, and a mark stays.
+
+    raises   AttachmentNotFound, also for one that was removed; NotAllowed; ApplicationStepNotOpen; FileAnswers while the
+             present revision names it as an answer: what was submitted is not changed behind the reviewers' backs
+    """
+    found = Attachment.objects.filter(pk=attachment_id).values_list("application_id", flat=True).first()
+    if found is None or not applications_seen(by, at).filter(pk=found).exists():
+        raise AttachmentNotFound
+    row = lock_application(found, by, at)
+    attachment = Attachment.objects.filter(pk=attachment_id, removed_at=None).first()
+    if attachment is None:
+        raise AttachmentNotFound
+    require_applicant(row, by, at)
+    if row.state in CLOSED_STATES:
+        raise ApplicationStepNotOpen(state=ApplicationState(row.state).label, action="remove_file")
+    for answer in _answers_with(row, attachment):
+        if row.state != ApplicationState.DRAFT:
+            raise FileAnswers(name=attachment.name, giver=str(answer.template.giver))
+        answer.values = {key: value for key, value in answer.values.items() if not _names(answer, key, attachment)}
+        answer.save()
+    AttachmentContent.objects.filter(attachment=attachment).delete()
+    if row.state == ApplicationState.DRAFT:
+        attachment.delete()
+    else:
+        attachment.removed_by, attachment.removed_at = by, at
+        attachment.save()
+    tell("file_removed", row, by=by, at=at, facts={"name": attachment.name, "size_bytes": attachment.size_bytes})
+
+
+def _answers_with(row: Application, attachment: Attachment) -> list[FormAnswer]:
+    """The answers of the present revision that name the file."""
+    answers = FormAnswer.objects.filter(revision__application=row, revision__number=row.revision).select_related(
+        "template__giver__project", "template__giver__organization"
+    )
+    return [one for one in answers if any(_names(one, key, attachment) for key in one.values)]
+
+
+def _names(answer: FormAnswer, key: str, attachment: Attachment) -> bool:
+    is_file = any(field["key"] == key and field["type"] == "file" for field in answer.template.fields)
+    return is_file and bool(answer.values[key] == attachment.pk)

@@ -32,7 +32,7 @@ from bursar.grants.services._common import (
     tell_applicant,
     tell_reviewers,
 )
-from bursar.grants.services.applications import ask_giver, with_amounts, write_revision
+from bursar.grants.services.applications import ask_giver, handed_over, write_revision
 from bursar.grants.services.award import fall, go_on, require_time_left
 from bursar.structure.models import Person, Workspace
 from bursar.structure.text import clean_text
@@ -142,7 +142,8 @@ def hand_over(
         amounts[key, amount.category_id] = amounts.get((key, amount.category_id), 0) + amount.ticks
     if missing:
         raise NotHandedOver(giver=str(to), categories=", ".join(missing))
-    write_revision(row, with_amounts(row, present, amounts, message, at), by=by, giver=giver, at=at)
+    checked = handed_over(row, present, amounts, message, giver=giver, to=to, at=at)
+    write_revision(row, checked, by=by, giver=giver, at=at)
     step_part(part, PartAction.LEAVE, by=by, at=at)
     decide(row, What.HANDED_OVER, giver=giver, by=by, at=at, reason=message)
     tell("handed_over", row, giver=giver, by=by, at=at, facts={"to": to.pk})

@@ -1,26 +1,32 @@
 """Gifts: offered, closed, taken. Never twice by one person in a period, never beyond what the giver holds."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import F, QuerySet
 from django.utils.formats import date_format
 
 from bursar.accounting import services as accounting
 from bursar.accounting.books import lock as lock_ledger
 from bursar.catalogue.models import ProductCategory
+from bursar.events.jobs import defer
 from bursar.events.services import Happening, record
 from bursar.grants import admission, capacity
 from bursar.grants.errors import GiftNotFound, GiftNotPossible, GiftTaken, GiftUsedUp
 from bursar.grants.models import Criterion, Gift, GiftAmount, GiftClaim
+from bursar.grants.notices import ask_for_notices
 from bursar.grants.periods import period_of
 from bursar.grants.services.givers import Line, check_lines
+from bursar.kernel.errors import DomainError
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, require
 from bursar.structure.selectors import workspace_of
 from bursar.structure.text import clean_line, clean_text
+
+logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -35,12 +41,14 @@ def offer_gift(
     every_months: int = 0,
     lines: Sequence[Line] = (),
     description: str = "",
+    at_login: bool = False,
     by: Person | None,
     at: datetime,
 ) -> Gift:
     """Offer so much to everybody whom a line fits, once or every so many months, from `start` until `end`.
 
     amounts   product category id -> ticks
+    at_login  it is given at the first login in each period; it can be taken by a click all the same
     raises    NotAllowed (MANAGE_GRANTS); GiftNotPossible; InvalidCriterion; NotOffered; TextMissing and its kin
     """
     require(by, Permission.MANAGE_GRANTS, workspace, at)
@@ -64,6 +72,7 @@ def offer_gift(
         end=end,
         every_months=every_months,
         claims_max=claims_max,
+        at_login=at_login,
         made_by=by,
         made_at=at,
     )
@@ -93,27 +102,86 @@ def close_gift(*, gift_id: int, by: Person | None, at: datetime) -> Gift:
 
 
 @transaction.atomic
+def set_gift_at_login(*, gift_id: int, at_login: bool, by: Person | None, at: datetime) -> Gift:
+    """Give a gift at login from now on, or no longer. Who is known already gets it at their next login, as a newcomer does.
+
+    raises   GiftNotFound; NotAllowed
+    """
+    gift = _lock(gift_id)
+    require(by, Permission.MANAGE_GRANTS, gift.workspace, at)
+    if gift.at_login != at_login:
+        gift.at_login = at_login
+        gift.save()
+        _tell("at_login_set", gift, by=by, at=at, facts={"at_login": at_login})
+    return gift
+
+
+@transaction.atomic
 def claim_gift(*, gift_id: int, by: Person, at: datetime) -> GiftClaim:
     """Take a gift into one's personal workspace, until its period ends.
 
     raises   GiftNotFound, also for whom it is not meant; GiftTaken; GiftUsedUp; NotAllowed; NotOffered and its kin;
              BeyondWhatIsHeld
     """
-    gift = _lock(gift_id)
-    workspace = workspace_of(by)
-    require(by, Permission.APPLY_FOR_GRANTS, workspace, at)
+    return _give(_lock(gift_id), by, by=by, at=at)
+
+
+def ask_for_gifts_at_login(person: Person, at: datetime) -> None:
+    """Have somebody who has just logged in given what is given at login: by a job, so that no login waits for a ledger.
+
+    Whatever stands against it is written to the log and hinders nobody; the next login asks again.
+    """
+    from bursar.grants import tasks
+
+    try:
+        if gifts_at_login(at).exists():
+            defer(tasks.give_gifts_at_login, queueing_lock=f"gifts-{person.pk}", person_id=person.pk)
+    except DatabaseError:
+        logger.exception("the gifts for person %s could not be asked for", person.pk)
+
+
+def give_gifts_at_login(*, person: Person, at: datetime) -> list[GiftClaim]:
+    """Give a person what is given at login and they have not got in the present period; what was given.
+
+    Each gift is a transaction of its own: one that is refused (nothing left, its giver holds too little) takes no other
+    with it, and is told in the log alone, as the person did not ask for it.
+    """
+    taken = set(GiftClaim.objects.filter(person=person).values_list("gift_id", "period"))
+    asker = admission.asker_of(person, at)
+    given = []
+    for gift in gifts_at_login(at).filter(claimed__lt=F("claims_max")).prefetch_related("criteria").order_by("pk"):
+        if (gift.pk, period_of(gift, at)[0]) in taken or not admission.is_allowed(asker, gift.criteria.all()):
+            continue  # seen without a lock; decided below
+        try:
+            with transaction.atomic():
+                locked = _lock(gift.pk)
+                if locked.at_login:
+                    given.append(_give(locked, person, by=None, at=at))
+        except DomainError as refusal:
+            logger.info("gift %s was not given to person %s at login: %s", gift.pk, person.pk, refusal.code)
+    return given
+
+
+def gifts_at_login(at: datetime) -> QuerySet[Gift]:
+    return Gift.objects.filter(at_login=True, closed_at=None, start__lte=at, end__gt=at)
+
+
+def _give(gift: Gift, person: Person, *, by: Person | None, at: datetime) -> GiftClaim:
+    """Give a locked gift to a person; `by` None = at login."""
+    workspace = workspace_of(person)
+    require(person, Permission.APPLY_FOR_GRANTS, workspace, at)
     if gift.closed_at is not None or not gift.start <= at < gift.end:
         raise GiftNotFound
-    if not admission.is_allowed(admission.asker_of(by, at), gift.criteria.all()):
+    if not admission.is_allowed(admission.asker_of(person, at), gift.criteria.all()):
         raise GiftNotFound
     period, end = period_of(gift, at)
-    if GiftClaim.objects.filter(gift=gift, person=by, period=period).exists():
+    if GiftClaim.objects.filter(gift=gift, person=person, period=period).exists():
         raise GiftTaken(next=date_format(end, "DATE_FORMAT") if end < gift.end else "–")
     if gift.claimed >= gift.claims_max:
         raise GiftUsedUp
     try:
         with transaction.atomic():
-            claim = GiftClaim.objects.create(gift=gift, person=by, period=period, at=at)
+            claim = GiftClaim.objects.create(gift=gift, person=person, period=period, at=at)
     except IntegrityError:
         raise GiftTaken(next=date_format(end, "DATE_FORMAT")) from None
     Gift.objects.filter(pk=gift.pk).update(claimed=F("claimed") + 1)
@@ -134,7 +202,9 @@ def claim_gift(*, gift_id: int, by: Person, at: datetime) -> GiftClaim:
             by=None,
             at=at,
         )
-    _tell("claimed", gift, by=by, at=at, facts={"period": period})
+    _tell("claimed", gift, by=by, at=at, facts={"period": period, "person_id": person.pk, "at_login": by is None})
+    if by is None:  # whoever clicked knows
+        ask_for_notices("given", gift, [person.pk], by=None, at=at)
     return claim
 
 

@@ -12,14 +12,18 @@ from bursar.events.services import Happening, record
 from bursar.grants.admission import offers_of
 from bursar.grants.errors import InvalidCriterion, PromiseNotPossible, RuleNotPossible
 from bursar.grants.forms import clean_fields
+from bursar.grants.images import check_picture
 from bursar.grants.models import (
     AutomaticLimit,
     AutomaticRule,
     Criterion,
     FormTemplate,
+    GiverLogo,
+    GiverLogoContent,
     GiverSettings,
     Recipient,
 )
+from bursar.grants.rules import Rule
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Organization, Person, Workspace
 from bursar.structure.roles import Permission, require
@@ -37,16 +41,6 @@ class Line:
     kind: str
     value: str = ""
     organization: Organization | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When nobody has to be asked: each amount within its limit, and so many per cent of what is held left after it."""
-
-    recipients: tuple[str, ...]
-    limits: Mapping[int, int]
-    keeps_percent: int = 0
-    enabled: bool = False
 
 
 def _tell(kind: str, workspace: Workspace, by: Person | None, at: datetime, facts: Mapping[str, Any]) -> None:
@@ -103,6 +97,42 @@ def set_giver(
     facts = {"is_open": is_open, "promise_percent": promise_percent, "lines": len(checked)}
     _tell("set", workspace, by, at, facts)
     return row
+
+
+@transaction.atomic
+def set_logo(*, workspace: Workspace, data: bytes, by: Person | None, at: datetime) -> GiverLogo:
+    """Show this picture beside the giver's name, instead of the one before.
+
+    raises   NotAllowed (MANAGE_GRANTS); TextMissing; FileTooLarge; PictureNotPossible
+    """
+    require(by, Permission.MANAGE_GRANTS, workspace, at)
+    if workspace.person_id is not None:
+        raise InvalidCriterion(value=str(workspace), expected="an organization or a project", field="workspace")
+    picture = check_picture(data)
+    giver = lock_giver(workspace, at)
+    facts = {
+        "content_type": picture.content_type,
+        "width": picture.width,
+        "height": picture.height,
+        "size_bytes": len(picture.data),
+        "sha256": picture.sha256,
+    }
+    logo, _made = GiverLogo.objects.update_or_create(giver=giver, defaults={**facts, "by": by, "at": at})
+    GiverLogoContent.objects.update_or_create(logo=logo, defaults={"data": picture.data})
+    _tell("logo_set", workspace, by, at, facts)
+    return logo
+
+
+@transaction.atomic
+def remove_logo(*, workspace: Workspace, by: Person | None, at: datetime) -> None:
+    """Show initials again. Removing what is not there is no step.
+
+    raises   NotAllowed (MANAGE_GRANTS)
+    """
+    require(by, Permission.MANAGE_GRANTS, workspace, at)
+    count, _rows = GiverLogo.objects.filter(giver__workspace=workspace).delete()
+    if count:
+        _tell("logo_removed", workspace, by, at, {})
 
 
 def check_lines(lines: Sequence[Line]) -> list[Criterion]:

@@ -15,15 +15,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from bursar.grants import files, selectors, services
+from bursar.grants import files, images, selectors, services
 from bursar.grants.admission import Giver, offers_of
 from bursar.grants.errors import FileTooLarge
 from bursar.grants.lifecycle import APPLICATION_STATE_TITLES, PART_STATE_TITLES, ApplicationState
 from bursar.grants.models import Application, Gift, GiverSettings, Recipient
-from bursar.grants.notices import KINDS
-from bursar.grants.rules import rule_in_words
+from bursar.grants.notices import KINDS, LINES
+from bursar.grants.rules import rule_in_words, rule_of
 from bursar.grants.selectors import Details, Filters
 from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.refusals import words
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, may, require, workspaces_where
 from bursar.structure.selectors import project_seen, workspace_of
@@ -38,9 +39,10 @@ from bursar.web.grants_forms import (
     RuleForm,
     WishForm,
     question_initial,
+    steps_of,
     written_lines,
 )
-from bursar.web.http import page, refusals_as_messages
+from bursar.web.http import back, page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
 from bursar.web.tabs import scope_page
@@ -204,6 +206,7 @@ def application_new(request: HttpRequest) -> HttpResponse:
         "chosen": request.GET.get("for", ""),
         "earlier": selectors.applications(viewer, at, Filters(state="closed"))[:20],
         "follows": request.GET.get("follows", ""),
+        "steps": _steps(None, "project"),
     }
     return page(request, "bursar/grants/new.html", context)
 
@@ -229,24 +232,26 @@ def _speaking(request: HttpRequest, pk: int) -> Details:
     return found
 
 
-def _wish_form(request: HttpRequest, found: Details, steps: Sequence[str]) -> tuple[WishForm, list[Giver]]:
-    viewer, at, row = viewer_of(request), at_of(request), found.application
-    givers = selectors.givers_to_ask(row.applicant, row.workspace, at) if viewer.pk == row.applicant_id else None
-    if givers is None:
-        givers = selectors.givers_for(row.applicant, row.workspace, at)
-    wish = services.wish_of(found.revision)
+def _could_ask(request: HttpRequest, row: Application) -> list[Giver]:
+    if viewer_of(request).pk == row.applicant_id:
+        return selectors.givers_to_ask(row.applicant, row.workspace, at_of(request))
+    return selectors.givers_for(row.applicant, row.workspace, at_of(request))
+
+
+def _wish_form(request: HttpRequest, found: Details, steps: Sequence[str], givers: Sequence[Giver]) -> WishForm:
+    row = found.application
     asked = [amount.giver_id for amount in found.revision.amounts.all()]
-    form = WishForm(
+    could = givers if row.state != ApplicationState.DRAFT or "project" not in steps else _could_ask(request, row)
+    return WishForm(
         request.POST if request.method == "POST" and "attach" not in request.POST else None,
         row=row,
-        wish=wish,
+        wish=services.wish_of(found.revision),
         givers=givers,
-        organizations=selectors.homes_for(row.applicant, [giver.workspace for giver in givers], at),
+        organizations=selectors.homes_for(row.applicant, [giver.workspace for giver in could], at_of(request)),
         templates=selectors.forms_of(asked, row.recipient),
-        files=found.attachments,
+        files=[file for file in found.attachments if file.removed_at is None],
         steps=steps,
     )
-    return form, givers
 
 
 def application_edit(request: HttpRequest, pk: int) -> HttpResponse:
@@ -256,57 +261,116 @@ def application_edit(request: HttpRequest, pk: int) -> HttpResponse:
     if row.state not in {ApplicationState.DRAFT, ApplicationState.SUBMITTED}:
         messages.error(request, _("This application is closed. Make a new one."))
         return redirect("application", pk)
-    is_draft = row.state == ApplicationState.DRAFT
-    step = request.GET.get("step", "")
-    step = step if step in STEPS else STEPS[0]
-    steps = (step,) if is_draft else STEPS
-    form, givers = _wish_form(request, found, steps)
+    if row.state == ApplicationState.DRAFT:
+        return _draft_step(request, found)
+    givers = _could_ask(request, row)
+    form = _wish_form(request, found, STEPS, givers)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            facts: dict[str, Any] = {"application_id": pk, "by": viewer_of(request), "at": at_of(request)}
-            if is_draft:
-                services.save_draft(wish=form.said(), **facts)
-                after = STEPS[min(STEPS.index(step) + 1, len(STEPS) - 1)]
-                later = request.POST.get("go") == "later"
-                address = reverse("application_edit", args=[pk])
-                return redirect(reverse("applications") if later else f"{address}?step={after}")
-            services.revise_application(revision=_revision(request), wish=form.said(), **facts)
+            services.revise_application(
+                application_id=pk,
+                revision=_revision(request),
+                wish=form.said(),
+                by=viewer_of(request),
+                at=at_of(request),
+            )
             messages.success(request, _("The revision was sent. Givers whose part changed decide again."))
             return redirect("application", pk)
-    context = {
-        "details": found,
-        "application": row,
-        "revision": found.revision,
-        "step": step,
-        "steps": _steps(row, step),
-        "is_draft": is_draft,
-        "groups": form.groups(givers),
-        "files_max": files.FILES_MAX,
-        "size_max": files.SIZE_MAX_MIB,
-        "possible": ", ".join(files.POSSIBLE),
-        "templates": form.templates,
-    }
+    return page(request, "bursar/grants/edit.html", _edited(found, form, givers), form=form)
+
+
+def _draft_step(request: HttpRequest, found: Details) -> HttpResponse:
+    row = found.application
+    steps = steps_of(row)
+    step = request.GET.get("step", "")
+    step = step if step in steps else steps[0]
+    asked = {amount.giver_id for amount in found.revision.amounts.all()}
+    chosen = set(row.chosen_givers) | asked
+    if step == "givers":
+        return _givers_step(request, found, chosen)
+    givers: list[Giver] = []
+    if step == "amounts":
+        givers = [giver for giver in _could_ask(request, row) if giver.workspace.pk in chosen]
+        if not givers:
+            messages.info(request, _("Say first whom you ask."))
+            return redirect(_step_address(row, "givers"))
+    form = _wish_form(request, found, (step,), givers)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            services.save_draft(application_id=row.pk, wish=form.said(), by=viewer_of(request), at=at_of(request))
+            return _go_on(request, row, step)
+    context = {**_edited(found, form, givers), "step": step, "steps": _steps(row, step), "is_draft": True}
     return page(request, "bursar/grants/edit.html", context, form=form)
 
 
+def _givers_step(request: HttpRequest, found: Details, chosen: set[int]) -> HttpResponse:
+    """From whom: those whom the applicant may ask, with what they have to give and from when."""
+    row = found.application
+    givers = _could_ask(request, row)
+    possible = {giver.workspace.pk for giver in givers}
+    if request.method == "POST":
+        known = possible | chosen
+        wanted = {int(v) for v in request.POST.getlist("giver") if v.isdecimal() and len(v) < 18} & known
+        if wanted or request.POST.get("go") == "later":
+            services.choose_givers(application_id=row.pk, givers=wanted, by=viewer_of(request), at=at_of(request))
+            return _go_on(request, row, "givers")
+        messages.error(request, _("Choose at least one giver."))
+    gone = {a.giver_id: a.giver for a in found.revision.amounts.all() if a.giver_id not in possible}
+    context = {
+        **_edited(found, None, []),
+        "step": "givers",
+        "steps": _steps(row, "givers"),
+        "is_draft": True,
+        "givers": [(giver, giver.workspace.pk in chosen) for giver in givers],
+        "gone": list(gone.values()),
+    }
+    return page(request, "bursar/grants/edit.html", context)
+
+
+def _go_on(request: HttpRequest, row: Application, step: str) -> HttpResponse:
+    steps = steps_of(row)
+    if request.POST.get("go") == "later":
+        return redirect("applications")
+    return redirect(_step_address(row, steps[min(steps.index(step) + 1, len(steps) - 1)]))
+
+
+def _edited(found: Details, form: WishForm | None, givers: Sequence[Giver]) -> dict[str, Any]:
+    return {
+        "details": found,
+        "application": found.application,
+        "revision": found.revision,
+        "groups": [] if form is None else form.groups(givers),
+        "files_max": files.FILES_MAX,
+        "size_max": files.SIZE_MAX_MIB,
+        "possible": ", ".join(files.POSSIBLE),
+        "templates": {} if form is None else form.templates,
+    }
+
+
 _STEP_TITLES = {
-    "amounts": gettext_lazy("What, and from whom"),
+    "project": gettext_lazy("For whom"),
+    "givers": gettext_lazy("From whom"),
+    "amounts": gettext_lazy("How much"),
     "period": gettext_lazy("For how long"),
-    "form": gettext_lazy("The givers’ questions"),
+    "form": gettext_lazy("Questions"),
     "summary": gettext_lazy("Summary"),
 }
 
 
-def _steps(row: Application, step: str) -> list[dict[str, Any]]:
-    address = reverse("application_edit", args=[row.pk])
+def _step_address(row: Application, step: str) -> str:
+    return f"{reverse('application_edit', args=[row.pk])}?step={step}"
+
+
+def _steps(row: Application | None, step: str) -> list[dict[str, Any]]:
+    """All steps, the same six for everybody: of what is not a new project, the first was answered by the draft itself."""
+    has_page = () if row is None else steps_of(row)
     return [
         {
             "title": _STEP_TITLES[one],
-            "url": f"{address}?step={one}",
+            "url": _step_address(row, one) if row is not None and one in has_page else "",
             "current": one == step,
-            "done": n < STEPS.index(step),
         }
-        for n, one in enumerate(STEPS)
+        for one in STEPS
     ]
 
 
@@ -360,7 +424,7 @@ def application_attach(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("Choose a file."))
     else:
         if (sent.size or 0) > files.SIZE_MAX_MIB * 2**20:  # before it is read into memory
-            raise FileTooLarge(limit_mib=files.SIZE_MAX_MIB)
+            raise FileTooLarge(limit=f"{files.SIZE_MAX_MIB} MiB")
         services.attach_file(
             application_id=pk, name=sent.name or "", data=sent.read(), by=viewer_of(request), at=at_of(request)
         )
@@ -369,12 +433,27 @@ def application_attach(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(address if request.POST.get("from") == "edit" else reverse("application", args=[pk]))
 
 
+@require_POST
+def grant_file_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    row = selectors.attachment_seen(pk, viewer_of(request), at_of(request))
+    otherwise = reverse("application", args=[row.application_id])
+    try:
+        services.remove_file(attachment_id=pk, by=viewer_of(request), at=at_of(request))
+        messages.success(request, _("The file was removed."))
+    except DomainError as refusal:
+        if refusal.kind != Kind.CONFLICT:
+            raise
+        messages.error(request, words(refusal, _))
+    return back(request, otherwise)
+
+
 def grant_file(request: HttpRequest, pk: int) -> HttpResponse:
     """A file to keep, never shown inline, whatever it holds."""
     row = selectors.attachment_seen(pk, viewer_of(request), at_of(request))
     answer = HttpResponse(bytes(row.content.data), content_type="application/octet-stream")
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=row.name) or "attachment"
     answer["X-Content-Type-Options"] = "nosniff"
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return answer
 
 
@@ -572,7 +651,7 @@ def grant_givers(request: HttpRequest) -> HttpResponse:
         .filter(person=None)
         .exclude(project__archived_at__isnull=False)
         .exclude(organization__archived_at__isnull=False)
-        .select_related("project__organization", "organization", "giver_settings")
+        .select_related("project__organization", "organization", "giver_settings__logo")
         .order_by("organization__name", "project__name", "pk")
     )
     listing = Listing(
@@ -625,12 +704,46 @@ def grant_settings(request: HttpRequest, pk: int) -> HttpResponse:
         "giver": workspace,
         "settings_row": row,
         "may_set": may_set,
+        "logo_kinds": images.POSSIBLE,
+        "logo_kib": images.SIZE_MAX_KIB,
         "kinds": [(value, label, forms_now[value]) for value, label in Recipient.choices],
         "rules": [] if row is None else [(rule, rule_in_words(rule)) for rule in row.automatic_rules.all()],
         "gifts": Gift.objects.filter(workspace=workspace).prefetch_related("amounts__category").order_by("-pk")[:50],
         "offers": offers_of([workspace], at_of(request)).get(workspace.pk, []),
     }
     return page(request, "bursar/grants/settings.html", context, form=form)
+
+
+def grant_logo(request: HttpRequest, pk: int) -> HttpResponse:
+    """A giver's logo, shown inline: it was written anew from the parts that draw."""
+    row = selectors.logo_seen(pk, viewer_of(request), at_of(request))
+    return HttpResponse(bytes(row.content.data), content_type=row.content_type, headers=images.HEADERS)
+
+
+def _to_settings(pk: int) -> str:
+    return reverse("grant_settings", args=[pk])
+
+
+@require_POST
+@refusals_as_messages(_to_settings)
+def grant_logo_set(request: HttpRequest, pk: int) -> HttpResponse:
+    workspace = _managed(request, pk)
+    sent = request.FILES.get("file")
+    if sent is None:
+        messages.error(request, _("Choose a file."))
+        return redirect("grant_settings", pk)
+    if (sent.size or 0) > images.SIZE_MAX_KIB * 1024:  # before it is read into memory
+        raise FileTooLarge(limit=f"{images.SIZE_MAX_KIB} KiB")
+    services.set_logo(workspace=workspace, data=sent.read(), by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("The logo was set."))
+    return redirect("grant_settings", pk)
+
+
+@require_POST
+def grant_logo_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    services.remove_logo(workspace=_managed(request, pk), by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("The logo was removed."))
+    return redirect("grant_settings", pk)
 
 
 def grant_form(request: HttpRequest, pk: int, recipient: str) -> HttpResponse:
@@ -668,15 +781,7 @@ def grant_form(request: HttpRequest, pk: int, recipient: str) -> HttpResponse:
 
 def _kept_rules(workspace: Workspace) -> list[services.Rule]:
     row = selectors.settings_of(workspace)
-    return [
-        services.Rule(
-            tuple(rule.recipients),
-            {limit.category_id: limit.ticks_max for limit in rule.limits.all()},
-            rule.keeps_percent,
-            rule.enabled,
-        )
-        for rule in (row.automatic_rules.all() if row is not None else ())
-    ]
+    return [] if row is None else [rule_of(rule) for rule in row.automatic_rules.all()]
 
 
 def grant_rule_add(request: HttpRequest, pk: int) -> HttpResponse:
@@ -689,7 +794,7 @@ def grant_rule_add(request: HttpRequest, pk: int) -> HttpResponse:
         data = form.cleaned_data
         rule = services.Rule(tuple(data["recipients"]), form.limits(), data["keeps_percent"], data["enabled"])
         if request.POST.get("go") == "try":
-            tried = selectors.try_rule(rule, workspace)
+            tried = selectors.try_rule(rule, workspace, at_of(request))
         else:
             with refusals_in(form):
                 services.set_rules(
@@ -735,6 +840,7 @@ def grant_gift_offer(request: HttpRequest, pk: int) -> HttpResponse:
                 end=end,
                 every_months=form.cleaned_data["every_months"],
                 claims_max=form.cleaned_data["claims_max"],
+                at_login=form.cleaned_data["at_login"],
                 lines=form.lines(),
                 by=viewer_of(request),
                 at=at_of(request),
@@ -752,6 +858,14 @@ def grant_gift_close(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+def grant_gift_at_login(request: HttpRequest, pk: int) -> HttpResponse:
+    gift = selectors.gift_seen(pk, viewer_of(request), at_of(request))
+    on = request.POST.get("step") == "on"
+    services.set_gift_at_login(gift_id=pk, at_login=on, by=viewer_of(request), at=at_of(request))
+    return redirect("grant_settings", gift.workspace_id)
+
+
+@require_POST
 @refusals_as_messages("/applications/")
 def grant_gift_claim(request: HttpRequest, pk: int) -> HttpResponse:
     services.claim_gift(gift_id=pk, by=viewer_of(request), at=at_of(request))
@@ -760,14 +874,66 @@ def grant_gift_claim(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def grant_notices(request: HttpRequest) -> HttpResponse:
-    """Of which steps the viewer is told by mail."""
+    """Of which steps the viewer is told, and how."""
     if request.method == "POST":
-        services.set_notices(wanted=request.POST.getlist("wanted"), by=viewer_of(request), at=at_of(request))
+        services.set_notices(
+            by_mail=request.POST.getlist("mail"),
+            in_pages=request.POST.getlist("page"),
+            by=viewer_of(request),
+            at=at_of(request),
+        )
         messages.success(request, _("Saved."))
         return redirect("grant_notices")
     unwanted = selectors.unwanted_notices(viewer_of(request))
-    kinds = [(kind, title, kind not in unwanted) for kind, title in KINDS.items()]
-    return page(request, "bursar/grants/notices.html", {"kinds": kinds})
+    kinds = [
+        (kind, title, (kind, "page") not in unwanted, (kind, "mail") not in unwanted) for kind, title in KINDS.items()
+    ]
+    return page(request, "bursar/grants/notice_choices.html", {"kinds": kinds})
+
+
+def notices(request: HttpRequest) -> HttpResponse:
+    """What the viewer was told of: unread first."""
+    listing = Listing(
+        request,
+        selectors.notices(viewer_of(request), at_of(request)),
+        label=gettext_lazy("Notices"),
+        columns={
+            "what": Column(gettext_lazy("What happened")),
+            "when": Column(gettext_lazy("When")),
+            "read": Column(gettext_lazy("Mark as read"), hidden=True),
+        },
+        filters=(
+            Filter(
+                "show",
+                gettext_lazy("Read and unread"),
+                [("unread", gettext_lazy("Unread")), ("read", gettext_lazy("Read"))],
+                lambda rows, value: rows.filter(read_at__isnull=value == "unread"),
+            ),
+        ),
+    )
+    rows = [
+        {
+            "notice": row,
+            "subject": selectors.subject_of(row),
+            "line": LINES.get(row.kind, ""),
+            "url": reverse("application", args=[row.application_id]) if row.application_id else reverse("applications"),
+        }
+        for row in listing.rows
+    ]
+    return page(request, "bursar/grants/notices.html", {"listing": listing, "told": rows})
+
+
+@require_POST
+def notice_read(request: HttpRequest, pk: int) -> HttpResponse:
+    services.read_notice(notice_id=pk, by=viewer_of(request), at=at_of(request))
+    return back(request, reverse("notices"))
+
+
+@require_POST
+def notices_read(request: HttpRequest) -> HttpResponse:
+    services.read_notices(by=viewer_of(request), at=at_of(request))
+    messages.success(request, _("All are marked as read."))
+    return back(request, reverse("notices"))
 
 
 # ------------------------------------------------------------------------------------------------ home
@@ -804,6 +970,9 @@ def agree_panel(viewer: Viewer) -> Panel | None:
 
 
 urlpatterns = [
+    path("notices/", notices, name="notices"),
+    path("notices/read/", notices_read, name="notices_read"),
+    path("notices/<int:pk>/read/", notice_read, name="notice_read"),
     path("applications/", applications, name="applications"),
     path("applications/new/", application_new, name="application_new"),
     path("applications/notices/", grant_notices, name="grant_notices"),
@@ -821,15 +990,20 @@ urlpatterns = [
     path("applications/<int:pk>/parts/<int:giver>/revoke/", part_revoke, name="part_revoke"),
     path("application-comments/<int:pk>/withdraw/", grant_comment_withdraw, name="grant_comment_withdraw"),
     path("application-files/<int:pk>/", grant_file, name="grant_file"),
+    path("application-files/<int:pk>/remove/", grant_file_remove, name="grant_file_remove"),
     path("grants/queue/", grant_queue, name="grant_queue"),
     path("grants/queue/export/", grant_export, name="grant_export"),
     path("grants/givers/", grant_givers, name="grant_givers"),
     path("grants/givers/<int:pk>/", grant_settings, name="grant_settings"),
+    path("grants/givers/<int:pk>/logo/", grant_logo, name="grant_logo"),
+    path("grants/givers/<int:pk>/logo/set/", grant_logo_set, name="grant_logo_set"),
+    path("grants/givers/<int:pk>/logo/remove/", grant_logo_remove, name="grant_logo_remove"),
     path("grants/givers/<int:pk>/forms/<slug:recipient>/", grant_form, name="grant_form"),
     path("grants/givers/<int:pk>/rules/", grant_rule_add, name="grant_rule_add"),
     path("grants/givers/<int:pk>/rules/step/", grant_rule_step, name="grant_rule_step"),
     path("grants/givers/<int:pk>/gifts/", grant_gift_offer, name="grant_gift_offer"),
     path("grants/gifts/<int:pk>/close/", grant_gift_close, name="grant_gift_close"),
+    path("grants/gifts/<int:pk>/at-login/", grant_gift_at_login, name="grant_gift_at_login"),
     path("grants/gifts/<int:pk>/claim/", grant_gift_claim, name="grant_gift_claim"),
     path("projects/<int:pk>/applications/", project_applications, name="project_applications"),
 ]
