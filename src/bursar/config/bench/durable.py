@@ -140,7 +140,8 @@ def wallet_read(nation: Nation, times: int) -> list[float]:
 
 def add_postings(nation: Nation, count: int) -> None:
     """A history of usage, a row of each project in turn and of those above it, a thousand rows to an hour."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_nestloop = off")  # what is a thousand rows to the planner is millions
         cursor.execute(
             """
             WITH RECURSIVE up AS (
@@ -177,7 +178,6 @@ def add_postings(nation: Nation, count: int) -> None:
                 "rows": ROWS_OF_AN_OPERATION,
             },
         )
-        cursor.execute("SELECT max(recorded_at) FROM posting WHERE category_id = %s", [nation.category.pk])
         cursor.execute(
             "UPDATE ledger_clock SET applied_until = %s, stamp = 0 WHERE category_id = %s", [AT, nation.category.pk]
         )
