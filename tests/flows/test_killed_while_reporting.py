@@ -17,6 +17,8 @@ import pytest
 
 from tests.installation import Installation, Somebody, await_true
 
+pytestmark = pytest.mark.slow
+
 BATCH = 40
 TICKS = 5
 

@@ -13,7 +13,7 @@ from tests.factories.provisioning import make_world, place_order, run_jobs
 from tests.factories.structure import make_workspace
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def test_order__approved_by_both_sides__provisions_counts_usage_and_locks(simulator: Backend) -> None:

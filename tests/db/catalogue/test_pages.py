@@ -24,7 +24,7 @@ from tests.factories.catalogue import (
 )
 from tests.factories.structure import make_membership, make_operator, make_organization, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

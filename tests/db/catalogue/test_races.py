@@ -23,7 +23,7 @@ from bursar.events.models import Event
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_plan, make_provider, make_shelf
 from tests.factories.structure import make_organization
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def at_once(*actions: Callable[[], Any]) -> list[Any]:

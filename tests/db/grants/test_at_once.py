@@ -24,7 +24,7 @@ from bursar.kernel.errors import DomainError
 from bursar.structure.models import Invitation, Membership, Project
 from tests.factories.grants import HOUR, Grants, given_to, make_grants, states_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.factories.catalogue import make_category, make_level_category
 from tests.factories.ledger import AT, YEAR_END, YEAR_START, make_allocation, make_report
 from tests.factories.structure import make_organization, make_person, make_project, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 TODAY = AT.date()
 

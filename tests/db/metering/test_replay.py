@@ -10,6 +10,8 @@ import pytest
 from bursar.engine.ledger.scenario import replay as play
 from bursar.metering.replay import Player, replay
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
 SCENARIOS: list[dict[str, Any]] = [json.loads(line) for line in FILE.read_text().splitlines()]
 # All of them take a minute; each third one has every family among them, and the soak plays them all.

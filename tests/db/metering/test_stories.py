@@ -7,6 +7,8 @@ from bursar.engine.ledger import available_everywhere
 from bursar.metering.replay import Player
 from tests.golden.ledger.stories import Story, Table, Wallet, stories
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("story", list(stories()), ids=lambda story: story.name)

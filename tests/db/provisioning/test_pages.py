@@ -17,7 +17,7 @@ from bursar.structure.models import Person
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 from tests.factories.structure import make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

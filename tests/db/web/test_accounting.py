@@ -15,7 +15,7 @@ from bursar.structure.roles import Role
 from tests.factories.nation import Nation, make_nation
 from tests.factories.structure import make_membership, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

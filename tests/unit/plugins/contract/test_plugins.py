@@ -11,6 +11,8 @@ from tests.unit.plugins.contract import suite
 from tests.unit.plugins.contract.suite import Case
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
+pytestmark = pytest.mark.slow
+
 SPEED = 20  # pretend seconds per real second
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT = {"kind": "hpc", "title": "Sea ice"}
 
 

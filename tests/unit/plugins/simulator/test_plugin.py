@@ -31,6 +31,8 @@ from bursar.plugins.simulator.plugin import HPC_COMPONENTS, VM_COMPONENTS, VM_FO
 from bursar.plugins.simulator.settings import SimulatorSettings
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
+pytestmark = pytest.mark.slow
+
 INFO = {
     "product": "", "purpose": "", "version": "", "instance": "0" * 8, "speed": 1.0, "cores": 1,
     "jobs_running": 0, "jobs_pending": 0,
