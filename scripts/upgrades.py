@@ -7,7 +7,9 @@ then brought up to today's tables, which have to be those of a new database. `ma
 
 import argparse
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,12 +79,32 @@ def check_out(commit: str, folder: Path) -> Path:
     return folder / "src"
 
 
-def run(source: Path, home: Path, url: str, *words: str) -> None:
+def load_world(source: Path, home: Path, url: str) -> None:
+    """The demo world of one version, whose own pretend cluster runs beside it as long as that takes."""
+    home.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    token = secrets.token_urlsafe()
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "bursar.plugins.simulator.backend", "--port", port, "--state", str(home / "world.json")],
+        cwd=source.parent, env={**os.environ, "PYTHONPATH": str(source), "BURSAR_SIMULATOR_TOKEN": token},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        world = {"BURSAR_SIMULATOR_URL": f"http://127.0.0.1:{port}", "BURSAR_SIMULATOR_TOKEN": token}
+        run(source, home / "bursar", url, "-m", "bursar.config", "demo", "load", **world)
+    finally:
+        simulator.terminate()
+        simulator.wait()
+
+
+def run(source: Path, home: Path, url: str, *words: str, **more: str) -> None:
     """Run Python with the code of one version, on a database."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("BURSAR_", "DJANGO_", "PYTHON"))}
     environment = {
         **kept, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "DJANGO_SETTINGS_MODULE": "bursar.config.settings",
-        "BURSAR_HOME": str(home), "DATABASE_URL": url,
+        "BURSAR_HOME": str(home), "DATABASE_URL": url, **more,
     }  # fmt: skip
     home.mkdir(exist_ok=True)
     done = subprocess.run(
@@ -134,7 +156,7 @@ def try_commit(commit: str, folder: Path, url: str, wanted: set[str], *, world: 
         return [], f"makes no database: {str(failed).strip().splitlines()[-1]};"
     try:
         if world:
-            run(source, folder / "demo", url, "-m", "bursar.config", "demo", "load")
+            load_world(source, folder / "demo", url)
         make_tables(ROOT / "src", folder / "home", url)
     except Failed as failed:
         return [f"    {line}" for line in str(failed).splitlines()], ""
@@ -148,6 +170,7 @@ def has_world(commit: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", action="store_true", help="with the demo world of those commits that have one")
+    parser.add_argument("only", nargs="*", metavar="COMMIT", help="only these, instead of all that changed a migration")
     stated = parser.parse_args()
     shutil.which("git") or sys.exit("This needs git and the history of the project.")
     folder = Path(tempfile.mkdtemp(prefix="bursar-upgrades-", dir="/tmp"))
@@ -160,8 +183,10 @@ def main() -> int:
         new = new_database(server, "new")
         make_tables(ROOT / "src", folder / "new", new)
         wanted = schema(new)
-        todo = {begin: False for begin, _end in commits()}
-        if stated.rows:
+        todo = {commit: stated.rows and has_world(commit) for commit in stated.only}
+        if not stated.only:
+            todo = {begin: False for begin, _end in commits()}
+        if stated.rows and not stated.only:
             todo |= {end: True for _begin, end in commits() if has_world(end)}
         for commit, world in todo.items():
             begin = time.monotonic()
