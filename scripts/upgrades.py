@@ -154,13 +154,18 @@ def try_commit(commit: str, folder: Path, url: str, wanted: set[str], *, world: 
         make_tables(source, folder / "home", url)
     except Failed as failed:
         return [], f"makes no database: {str(failed).strip().splitlines()[-1]};"
-    try:
-        if world:
+    note = ""
+    if world:
+        try:
             load_world(source, folder / "demo", url)
+            note = "with its demo world"
+        except Failed as failed:  # of that time; what it wrote before is carried over all the same
+            note = f"loads no whole demo world: {str(failed).strip().splitlines()[-1]};"
+    try:
         make_tables(ROOT / "src", folder / "home", url)
     except Failed as failed:
-        return [f"    {line}" for line in str(failed).splitlines()], ""
-    return differences(schema(url), wanted), "with its demo world" if world else ""
+        return [f"    {line}" for line in str(failed).splitlines()], note
+    return differences(schema(url), wanted), note
 
 
 def has_world(commit: str) -> bool:
