@@ -414,9 +414,7 @@ def test() -> None:
             if chromium() is None:
                 not_run.append("the browser tests: there is no chromium")
             else:
-                # The story is one test that takes as long as half of the others: whoever gets it begins with it.
-                story = [f"tests/web/{path.name}" for path in (ROOT / "tests" / "web").glob("test_story.py")]
-                part("browser", *parallel("loadfile"), "--no-loadscope-reorder", *story, "tests/web")
+                part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web")
         if real is not None:
             finish(real)
     finally:
