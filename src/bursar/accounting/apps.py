@@ -13,4 +13,4 @@ class AccountingConfig(AppConfig):
     def ready(self) -> None:
         # Rows are handed to the database by a thread beside the one that works them out (`copying`). It needs the interpreter
         # for moments only, but gets it at most this many seconds after it asked: by default so late that the database waits.
-        sys.setswitchinterval(0.005)
+        sys.setswitchinterval(0.0005)
