@@ -18,7 +18,7 @@ from bursar.structure.models import Person
 from tests.factories.catalogue import make_offering
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from bursar.structure.roles import Role, TokenScope
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_plan, make_provider, make_shelf
 from tests.factories.structure import make_membership, make_operator, make_organization, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 SECRET = "a-token-of-the-simulator"
 
 

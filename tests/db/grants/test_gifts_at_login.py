@@ -29,7 +29,7 @@ from tests.factories.grants import HOUR, Grants, given_to, make_grants
 from tests.factories.provisioning import run_jobs
 from tests.factories.structure import make_person, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 UNI = (Line("allow", "mail_domain", "uni.example"),)
 

@@ -19,7 +19,7 @@ from bursar.structure.models import Membership, Person
 from bursar.structure.roles import TokenLimits, TokenScope, memberships_held
 from tests.factories.grants import HOUR, Grants, make_grants
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bursar.web.urls import urlpatterns as pages
 from tests.factories.catalogue import make_provider
 from tests.factories.structure import make_membership, make_operator, make_organization, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def refuse(request: HttpRequest) -> HttpResponse:
