@@ -102,20 +102,26 @@ def begin(table: str, *blocks: Block) -> None:
 
 def begin_statement(statement: str, parameters: Sequence[Any], *, rows: int) -> None:
     """The same for a statement, each time of the same words, that changes so many rows."""
-    lane: _Lane | None = getattr(_under_way, "lane", None)
-    if lane is None:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-    elif rows < _WORTH_A_THREAD and lane.running is None:
-        lane.few.append((statement, parameters))
-    else:
-        _send_few(lane)
+    lane = _lane_for(rows)
+    if lane is not None:
         lane.put(partial(psycopg.ClientCursor(connection.connection).execute, statement.encode(), parameters))
+        return
+    idle = _lane()
+    if idle is not None:
+        idle.few.append((statement, parameters))
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def _lane() -> _Lane | None:
+    """That of the transaction that this thread is in, if it is one of `settled`."""
+    return getattr(_under_way, "lane", None)
 
 
 def _lane_for(rows: int) -> _Lane | None:
     """What is worth a thread goes beside, and what comes after it behind it."""
-    lane: _Lane | None = getattr(_under_way, "lane", None)
+    lane = _lane()
     if lane is None or (rows < _WORTH_A_THREAD and lane.running is None):
         return None
     _send_few(lane)
@@ -135,7 +141,7 @@ def _send_few(lane: _Lane) -> None:
 
 def settle() -> None:
     """Have everything written that was begun; raises what went wrong with it."""
-    lane: _Lane | None = getattr(_under_way, "lane", None)
+    lane = _lane()
     if lane is None:
         return
     _send_few(lane)

@@ -146,7 +146,7 @@ def serve(
 
     if settings.DEMO and host not in {"127.0.0.1", "::1", "localhost"}:
         fail("The demo lets anybody in as anybody, so it answers on this machine only.")
-    if installation.pending_migrations():
+    if not installation.is_current():
         fail("The database is behind this version: run `bursar upgrade` first.")
     if not installation.assets_built():
         fail("The page assets are not built: run `make assets` in a source tree.")
@@ -176,7 +176,7 @@ def worker(
 
     from bursar.config import installation
 
-    if installation.pending_migrations():
+    if not installation.is_current():
         fail("The database is behind this version: run `bursar upgrade` first.")
     installation.close_connections()
     assert isinstance(jobs.connector, DjangoConnector)

@@ -63,7 +63,7 @@ def _setup(*, new_tables: bool = False) -> None:
 
     from bursar.config import installation
 
-    if not installation.pending_migrations():
+    if installation.is_current():
         return
     if new_tables and not connection.introspection.table_names():
         installation.upgrade_database()
