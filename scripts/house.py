@@ -307,15 +307,15 @@ class Part:
     def __init__(self, label: str, *arguments: str, env: dict[str, str] | None = None, beside: bool = False) -> None:
         self.label = label
         self.begin = time.monotonic()
-        handle, name = tempfile.mkstemp(prefix="bursar-skipped-")
-        os.close(handle)
-        self.skipped = Path(name)
+        self.skipped, self.failed = _empty_file("bursar-skipped-"), _empty_file("bursar-failed-")
         self.output = tempfile.TemporaryFile("w+", errors="replace") if beside else None  # noqa: SIM115
         print(f"\n== {label}{' begin beside the others; what they say follows below' if beside else ''}", flush=True)
         self.process = subprocess.Popen(
             [str(PYTHON), "-m", "pytest", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.output,
             stderr=subprocess.STDOUT if beside else None,
-            env={**os.environ, "BURSAR_NOT_RUN": str(self.skipped), **(env or {})},
+            env={
+                **os.environ, "BURSAR_NOT_RUN": str(self.skipped), "BURSAR_FAILED": str(self.failed), **(env or {})
+            },
         )  # fmt: skip
 
     def passed(self) -> bool:
@@ -332,12 +332,23 @@ class Part:
         """Why some of it was skipped."""
         return [f"some of {self.label}: {reason}" for reason in self.skipped.read_text().splitlines()]
 
+    def failures(self) -> list[str]:
+        """What failed, a line each."""
+        return self.failed.read_text().splitlines()
+
     def leave(self) -> None:
         """Whatever happened, nothing of it stays."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
         self.skipped.unlink(missing_ok=True)
+        self.failed.unlink(missing_ok=True)
+
+
+def _empty_file(prefix: str) -> Path:
+    handle, name = tempfile.mkstemp(prefix=prefix)
+    os.close(handle)
+    return Path(name)
 
 
 def pytest(label: str, *arguments: str, env: dict[str, str] | None = None) -> bool:
@@ -372,12 +383,14 @@ def test() -> None:
     complete = "--complete" in sys.argv
     more = [a for a in sys.argv[2:] if a != "--complete"]
     not_run: list[str] = []
+    failures: list[str] = []
     results: dict[str, bool] = {}
 
     def finish(part: Part) -> None:
         try:
             results[part.label] = part.passed()
             not_run.extend(part.not_run())
+            failures.extend(part.failures())
         finally:
             part.leave()
 
@@ -423,6 +436,8 @@ def test() -> None:
     print(f"\n== {time.monotonic() - begin:.0f} s in all", flush=True)
     for label, passed in results.items():
         print(f"  {'passed' if passed else 'FAILED'}   {label}")
+    for each in failures:
+        print(f"  failed:  {each}")
     for each in not_run:
         print(f"  NOT RUN  {each}")
     if not_run:

@@ -22,14 +22,26 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell `make test` what was skipped and why: it says so at the end, and CI does not let it pass."""
-    told = os.environ.get("BURSAR_NOT_RUN")
+    """Tell `make test` what was skipped and why, and what failed: it says so at the end, after all that was printed."""
+    told, failed = os.environ.get("BURSAR_NOT_RUN"), os.environ.get("BURSAR_FAILED")
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not told or reporter is None or hasattr(session.config, "workerinput"):
+    if reporter is None or hasattr(session.config, "workerinput"):
         return
-    reasons = sorted({report.longrepr[2] for report in reporter.stats.get("skipped", ())})
-    with Path(told).open("a") as file:
-        file.writelines(f"{reason.removeprefix('Skipped: ')}\n" for reason in reasons)
+    if told:
+        reasons = sorted({report.longrepr[2] for report in reporter.stats.get("skipped", ())})
+        with Path(told).open("a") as file:
+            file.writelines(f"{reason.removeprefix('Skipped: ')}\n" for reason in reasons)
+    if failed:
+        reports = [report for kind in ("failed", "error") for report in reporter.stats.get(kind, ())]
+        with Path(failed).open("a") as file:
+            file.writelines(f"{report.nodeid}: {_why(report)}\n" for report in reports)
+
+
+def _why(report: Any) -> str:
+    """The end of a failure in one line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    words = str(report.longrepr) if crash is None else f"{Path(crash.path).name}:{crash.lineno}: {crash.message}"
+    return " ".join(words.split())[:400]
 
 
 @pytest.fixture(scope="session")

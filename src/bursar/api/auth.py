@@ -13,7 +13,7 @@ from bursar.kernel import clock
 from bursar.kernel.errors import DomainError
 
 if TYPE_CHECKING:
-    from bursar.structure.models import Person
+    from bursar.structure.models import ApiToken, Person
 
 WRONG_TOKENS_MAX: Final = 20
 WRONG_TOKENS_WINDOW_SECONDS: Final = 600
@@ -68,6 +68,7 @@ class BearerToken(HttpBearer):
             cache.incr(key)
             raise AuthenticationError from refusal
         request.user = found.person
+        request.api_token = found  # type: ignore[attr-defined]
         return found.person
 
 
@@ -85,6 +86,11 @@ class PageSession(APIKeyCookie):
 
 
 AUTH: Final = (BearerToken(), PageSession())
+
+
+def token_of(request: HttpRequest) -> "ApiToken | None":
+    """The token that the request came with; None: it came with a session."""
+    return getattr(request, "api_token", None)
 
 
 def at_of(request: HttpRequest) -> datetime:

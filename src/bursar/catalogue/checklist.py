@@ -8,7 +8,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from bursar.catalogue import registry
-from bursar.catalogue.errors import InvalidOrderForm, InvalidSettings, PluginBroken, PluginNotFound, SecretsUnreadable
+from bursar.catalogue.errors import (
+    AgentNotDeclared,
+    InvalidOrderForm,
+    InvalidSettings,
+    PluginBroken,
+    PluginNotFound,
+    SecretsUnreadable,
+)
 from bursar.catalogue.models import Offering
 from bursar.catalogue.order_form import validate_schema
 
@@ -113,8 +120,8 @@ def _backend_works(offering: Offering) -> Item:
     if offering.backend is None:
         return Item(Requirement.BACKEND_WORKS, title, False, _("Choose a backend first."), lasting=False)
     try:
-        registry.make(offering.backend)
-    except (PluginNotFound, PluginBroken, InvalidSettings, SecretsUnreadable) as refusal:
+        registry.require_working(offering.backend)
+    except (AgentNotDeclared, PluginNotFound, PluginBroken, InvalidSettings, SecretsUnreadable) as refusal:
         return Item(Requirement.BACKEND_WORKS, title, False, str(refusal), lasting=False)
     advice = {
         "unknown": _("It was never tested: press “Test” on the backend's page."),

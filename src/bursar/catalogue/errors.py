@@ -310,3 +310,71 @@ class BackendInUse(DomainError):
     message: ClassVar[str] = N_("“{backend}” is used by {users}. It cannot be removed; switch it off instead.")
     backend: str
     users: str
+
+
+# ------------------------------------------------------------------------------------------------ agents at a site
+@dataclass(eq=False)
+class RunsAtSite(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "runs_at_site"
+    message: ClassVar[str] = N_("“{backend}” runs at the provider's site: its agent does this, not Bursar.")
+    backend: str
+
+
+@dataclass(eq=False)
+class SettingsAtSite(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "settings_at_site"
+    message: ClassVar[str] = N_(
+        "A backend at the provider's site is set in its agent's configuration: {names} cannot be set here."
+    )
+    names: str
+
+
+@dataclass(eq=False)
+class AgentNotDeclared(DomainError):
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "agent_not_declared"
+    message: ClassVar[str] = N_(
+        "No agent has come forward for “{backend}” yet: start `bursar agent run` at the site first."
+    )
+    backend: str
+
+
+@dataclass(eq=False)
+class BackendNotForAgent(DomainError):
+    """What an agent's configuration names is not there, is another plugin's, or runs beside the server."""
+
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "backend_not_for_agent"
+    message: ClassVar[str] = N_(
+        "This provider has no backend “{name}” with the plugin “{plugin}” that runs at its site. It has: {known}."
+    )
+    name: str
+    plugin: str
+    known: str
+
+
+@dataclass(eq=False)
+class AgentInCharge(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "agent_in_charge"
+    message: ClassVar[str] = N_(
+        "Another agent is in charge of {what}: on {host}, last heard of at {seen_at}. "
+        "Stop one of the two; {lease} seconds after the other was last heard of this one may take over."
+    )
+    what: str
+    host: str
+    seen_at: str
+    lease: int
+
+
+@dataclass(eq=False)
+class AgentNotInCharge(DomainError):
+    """What an agent says whose place was taken, or that never said who it is, is not taken."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "agent_not_in_charge"
+    message: ClassVar[str] = N_(
+        "This agent is not in charge: another took over, or it did not come forward. Say hello first."
+    )

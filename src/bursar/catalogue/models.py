@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bursar.catalogue.lifecycle import OfferingState
 from bursar.kernel.quantity import Unit
-from bursar.structure.models import Organization, Person, Project
+from bursar.structure.models import ApiToken, Organization, Person, Project
 
 
 class ServiceProvider(models.Model):
@@ -156,8 +156,49 @@ class OfferingCategory(models.Model):
         return self.title
 
 
+class Agent(models.Model):
+    """A `bursar agent` at a provider's site, told apart by the number that it keeps on its own disk.
+
+    session  of its running process: what an earlier one still says is refused
+    status   what it last said of itself: work under way, spool, findings
+    rival    another agent that was refused because this one is in charge: when, host, address
+    """
+
+    provider = models.ForeignKey(ServiceProvider, on_delete=models.CASCADE, related_name="agents")
+    instance = models.UUIDField(_("instance"))
+    session = models.UUIDField()
+    token = models.ForeignKey(ApiToken, null=True, on_delete=models.SET_NULL, related_name="+")
+    host = models.CharField(_("host"), max_length=255)
+    address = models.CharField(_("address"), max_length=45, blank=True)
+    version = models.CharField(_("version"), max_length=40)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(_("last heard of"))
+    stopped_at = models.DateTimeField(null=True)
+    clock_ahead_ms = models.BigIntegerField(default=0, help_text="by how much its clock is ahead of the server's")
+    status = models.JSONField(default=dict)
+    rival = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "agent"
+        verbose_name = _("agent")
+        ordering = ["-seen_at", "id"]
+        constraints = [models.UniqueConstraint(fields=["provider", "instance"], name="agent_once_per_provider")]
+
+    def __str__(self) -> str:
+        return self.host
+
+
 class Backend(models.Model):
-    """A configured instance of a plugin: where a provider's offerings are made real."""
+    """A configured instance of a plugin: where a provider's offerings are made real.
+
+    runs_at   where the plugin runs: here in the worker, or at the provider's site in an agent, which keeps the settings
+    agent     whose word counts for a backend at the site
+    declared  what its agent said of the plugin: title, version, abilities, components, order form
+    """
+
+    class RunsAt(models.TextChoices):
+        SERVER = "server", _("beside Bursar")
+        SITE = "site", _("at the provider's site, in an agent")
 
     provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="backends")
     name = models.CharField(_("name"), max_length=120)
@@ -178,6 +219,11 @@ class Backend(models.Model):
     checked_at = models.DateTimeField(null=True, editable=False)
     last_contact_at = models.DateTimeField(null=True, editable=False)
     enabled = models.BooleanField(_("in use"), default=True)
+    runs_at = models.CharField(_("runs"), max_length=6, choices=RunsAt, default=RunsAt.SERVER)
+    agent = models.ForeignKey(
+        Agent, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="backends"
+    )
+    declared = models.JSONField(default=dict, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -189,10 +235,19 @@ class Backend(models.Model):
             models.CheckConstraint(
                 condition=Q(health__in=["unknown", "ok", "warning", "broken"]), name="backend_health_is_known"
             ),
+            models.CheckConstraint(condition=Q(runs_at__in=["server", "site"]), name="backend_runs_somewhere"),
+            models.CheckConstraint(
+                condition=Q(runs_at="site", secrets=b"") | Q(runs_at="server", agent__isnull=True),
+                name="backend_at_the_site_keeps_its_secrets",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def at_site(self) -> bool:
+        return self.runs_at == self.RunsAt.SITE
 
 
 class Offering(models.Model):

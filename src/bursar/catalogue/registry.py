@@ -13,10 +13,17 @@ from typing import Any, Final, get_args
 from pydantic import SecretStr, ValidationError
 
 from bursar.catalogue import secrets
-from bursar.catalogue.errors import InvalidSettings, PluginBroken, PluginNotFound, SecretsUnreadable
+from bursar.catalogue.errors import (
+    AgentNotDeclared,
+    InvalidSettings,
+    PluginBroken,
+    PluginNotFound,
+    RunsAtSite,
+    SecretsUnreadable,
+)
 from bursar.catalogue.models import Backend
-from bursar.plugins import discovery
-from bursar.plugins.contract import BackendSettings, Plugin, abilities
+from bursar.plugins import discovery, wire
+from bursar.plugins.contract import PROTOCOLS, BackendSettings, OfferingDefaults, Plugin, abilities
 
 logger = logging.getLogger(__name__)
 
@@ -122,8 +129,10 @@ def secrets_of(backend: Backend) -> dict[str, str]:
 def make(backend: Backend) -> Plugin:
     """The plugin, ready to work on this backend.
 
-    raises   PluginNotFound; PluginBroken; SecretsUnreadable; InvalidSettings
+    raises   RunsAtSite; PluginNotFound; PluginBroken; SecretsUnreadable; InvalidSettings
     """
+    if backend.at_site:
+        raise RunsAtSite(backend=backend.name)
     plugin = plugin_class(backend.plugin)
     hidden = secrets_of(backend)
     settings = settings_from(plugin, {**backend.settings, **hidden})
@@ -133,6 +142,42 @@ def make(backend: Backend) -> Plugin:
         why = redact(f"{type(error).__name__}: {error}", hidden.values())
         logger.warning("plugin %s cannot be built for backend %s: %s", backend.plugin, backend.pk, why)
     raise PluginBroken(key=backend.plugin, why=why)
+
+
+def require_working(backend: Backend) -> None:
+    """That there is a plugin for this backend which can be asked: here, or as its agent declared it.
+
+    raises   as `make`; AgentNotDeclared
+    """
+    if not backend.at_site:
+        make(backend)
+    elif not backend.declared:
+        raise AgentNotDeclared(backend=backend.name)
+
+
+def abilities_of(backend: Backend) -> tuple[str, ...]:
+    """What the plugin behind a backend can do, in the words of `PROTOCOLS`; a missing plugin can nothing."""
+    if backend.at_site:
+        told = set(backend.declared.get("abilities", ()))
+        return tuple(name for name in PROTOCOLS if name in told)
+    try:
+        return abilities(plugin_class(backend.plugin))
+    except (PluginNotFound, PluginBroken):
+        return ()
+
+
+def defaults_of(backend: Backend) -> OfferingDefaults:
+    """What a new offering on this backend starts with.
+
+    raises   as `require_working`; InvalidSettings when what its agent declared makes no sense
+    """
+    require_working(backend)
+    if not backend.at_site:
+        return make(backend).offering_defaults()
+    try:
+        return wire.load(OfferingDefaults, {key: backend.declared.get(key) for key in ("components", "order_form")})
+    except wire.Unreadable as error:
+        raise InvalidSettings(problems=str(error), errors={}) from None
 
 
 def redact(text: str, hidden: Iterable[str]) -> str:

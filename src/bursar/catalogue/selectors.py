@@ -357,6 +357,11 @@ def provider_for(viewer: Person, slug: str, at: datetime) -> ServiceProvider:
     return provider
 
 
+def providers_run_by(viewer: Person, at: datetime) -> QuerySet[ServiceProvider]:
+    """The providers whose work the viewer may see from within, not only as a customer."""
+    return ServiceProvider.objects.filter(organization__in=organizations_where(viewer, Permission.VIEW_PROVIDER, at))
+
+
 def provider_by_id(viewer: Person, provider_id: int, at: datetime) -> ServiceProvider:
     """raises   ProviderNotFound"""
     provider = providers_visible_to(viewer, at).filter(pk=provider_id).first()

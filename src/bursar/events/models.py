@@ -33,3 +33,28 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_type} {self.subject_id}"
+
+
+class Untold(models.Model):
+    """What a reader that must miss nothing has not taken up yet: an event, or a subject that should be looked at again.
+
+    A trigger writes a row for each event in the event's transaction. The reader removes what it takes, so that an event
+    of a slow transaction, whose number is lower than others' that were read already, is found when it appears.
+    """
+
+    event = models.ForeignKey(Event, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    subject_type = models.CharField(max_length=40, default="")
+    subject_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "untold"
+        constraints = [
+            models.CheckConstraint(
+                name="untold_of_one_kind",
+                condition=models.Q(event__isnull=False, subject_id__isnull=True)
+                | (models.Q(event__isnull=True, subject_id__isnull=False) & ~models.Q(subject_type="")),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.event_id}" if self.event_id else f"{self.subject_type} {self.subject_id}"

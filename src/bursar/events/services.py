@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from bursar.events.models import Event
+from django.db import connection
+
+from bursar.events.models import Event, Untold
+
+UNTOLD_CHANNEL: Final = "bursar_untold"
+"""PostgreSQL's channel on which readers are called when there is something untold; a trigger calls it for events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +50,16 @@ def record_all(happenings: Iterable[Happening], *, by_id: int | None, at: dateti
         ],
         batch_size=1000,
     )
+
+
+def look_again(subject_type: str, subject_ids: Iterable[int]) -> None:
+    """Say, in the caller's transaction, that these should be looked at again although nothing happened to them.
+
+    Such as a share of a wallet that is another one because somebody else drew on it.
+    """
+    rows = [Untold(subject_type=subject_type, subject_id=subject_id) for subject_id in subject_ids]
+    if not rows:
+        return
+    Untold.objects.bulk_create(rows, batch_size=1000)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [UNTOLD_CHANNEL])

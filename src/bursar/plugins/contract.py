@@ -85,11 +85,17 @@ class ComponentQuota:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The backend matches. `access` are the endpoints and names a person needs, label -> value."""
+    """The backend matches.
+
+    access   the endpoints and names a person needs, label -> value
+    changed  what had to be changed at the backend for that, in words; empty = it matched already. Where nothing was wished
+             anew, it is what somebody had changed there by hand
+    """
 
     backend_id: str = ""
     state: Mapping[str, Any] = field(default_factory=dict)
     access: Mapping[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Reading is strict about what is there (types, bounds of time, no unknown answers
 this version does not know is passed over, so that either side may be younger.
 """
 
+import json
 from collections.abc import Hashable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -57,6 +58,11 @@ def where_and_why(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     told = [f"{'.'.join(str(part)[:40] for part in fault['loc']) or 'it'}: {fault['msg']}" for fault in faults[:3]]
     return "; ".join(told)[:500]
+
+
+def to_text(value: Any) -> str:
+    """JSON values as one line of text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def dump_answer(outcome: Outcome) -> dict[str, Any]:

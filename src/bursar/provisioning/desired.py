@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from bursar.plugins.contract import DesiredResource, Member, Ref
+from bursar.plugins.steps import Wish
 from bursar.provisioning.models import LocalAccount, Resource
 from bursar.provisioning.people import users_of
 from bursar.provisioning.policies import organization_of
@@ -70,3 +71,19 @@ def desired_of(resources: Iterable[Resource], *, at: datetime) -> list[DesiredRe
             )
         )
     return told
+
+
+def wishes_of(resources: Iterable[Resource], *, at: datetime) -> list[Wish]:
+    """Each resource's wish and what of it is known to be so, in the order given; a constant number of queries."""
+    resources = list(resources)
+    return [
+        Wish(
+            desired=desired,
+            gone=resource.desired_gone,
+            matches=resource.matches,
+            observed_paused=resource.observed_paused,
+            removed=resource.removed_at is not None,
+            members=None if resource.members is None else tuple(resource.members),
+        )
+        for resource, desired in zip(resources, desired_of(resources, at=at), strict=True)
+    ]

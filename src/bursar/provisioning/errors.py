@@ -385,3 +385,32 @@ class ReportOfOther(DomainError):
     message: ClassVar[str] = N_("Nothing was booked. {problems}")
     problems: str
     errors: Mapping[str, str]
+
+
+# ------------------------------------------------------------------------------------------------ the provider's side
+@dataclass(eq=False)
+class TooManySetAside(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "too_many_set_aside"
+    message: ClassVar[str] = N_(
+        "{count} records of “{backend}” wait to be repaired, and more than {limit} are not kept. "
+        "Repair them on the backend's page, or give them up; until then keep the records at the site."
+    )
+    backend: str
+    count: int
+    limit: int
+
+
+@dataclass(eq=False)
+class RecordNotSetAside(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "record_not_set_aside"
+    message: ClassVar[str] = N_("There is no such record waiting to be repaired, or you may not see it.")
+
+
+@dataclass(eq=False)
+class MessageOutOfBounds(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "message_out_of_bounds"
+    message: ClassVar[str] = N_("Progress is a whole number of per cent from 0 to 100.")
+    field: str = "progress"

@@ -63,6 +63,8 @@ class Resource(models.Model):
 
     quota = models.JSONField(null=True, help_text="what the backend was last told may still be drawn")
     quota_at = models.DateTimeField(null=True)
+    quota_offer = models.PositiveIntegerField(default=0, help_text="the number of the last offer of quota")
+    quota_offered = models.JSONField(null=True, help_text="the most that its backend may have been told beyond `quota`")
     members = models.JSONField(null=True, help_text="usernames the backend was last told")
     members_at = models.DateTimeField(null=True)
 
@@ -399,6 +401,71 @@ class UsageMark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.backend_id} {self.offering_id}"
+
+
+class SetAside(models.Model):
+    """A record of usage that could not be posted, kept with the reason until it can be or is given up.
+
+    One bad record must not stop the others; and none is lost: it is sent again when what was wrong is repaired.
+    """
+
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="set_aside")
+    record_id = models.CharField(_("record"), max_length=200)
+    component = models.CharField(_("component"), max_length=80)
+    resource_id = models.BigIntegerField(help_text="as the record says; there may be no such resource")
+    record = models.JSONField(help_text="the whole record, as the plugin told it")
+    code = models.CharField(max_length=60)
+    why = models.CharField(_("what is wrong"), max_length=1000)
+    first_at = models.DateTimeField(_("since"))
+    last_at = models.DateTimeField(_("last tried"))
+    tries = models.PositiveIntegerField(_("tries"), default=1)
+
+    class Meta:
+        db_table = "set_aside"
+        verbose_name = _("record set aside")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["backend", "component", "record_id"], name="set_aside_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.record_id}"
+
+
+class ProviderMessage(models.Model):
+    """What the provider's side says of an order or a resource, and how far the work is. Only ever added to."""
+
+    class Level(models.TextChoices):
+        INFO = "info", _("note")
+        WARNING = "warning", _("warning")
+        ERROR = "error", _("trouble")
+
+    order = models.ForeignKey(Order, null=True, on_delete=models.PROTECT, related_name="messages")
+    resource = models.ForeignKey(Resource, null=True, on_delete=models.PROTECT, related_name="messages")
+    level = models.CharField(max_length=7, choices=Level, default=Level.INFO)
+    text = models.CharField(max_length=2000)
+    progress = models.PositiveSmallIntegerField(null=True, help_text="per cent of the work")
+    by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "provider_message"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="provider_message_of_one_thing",
+                condition=Q(order__isnull=False, resource__isnull=True) | Q(order__isnull=True, resource__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="provider_message_progress_is_a_share", condition=Q(progress__isnull=True) | Q(progress__lte=100)
+            ),
+            models.CheckConstraint(
+                name="provider_message_level_is_known", condition=Q(level__in=["info", "warning", "error"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:60]
 
 
 class EventMark(models.Model):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q, Sum
 
@@ -33,7 +34,7 @@ def is_metered(component: Component) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fellow:
-    """A component of a resource that may draw on a wallet, and what its backend was last told, in ticks."""
+    """A component of a resource that may draw on a wallet, and the most that its backend may have been told, in ticks."""
 
     resource_id: int
     component_id: int
@@ -113,12 +114,12 @@ def _fellows(workspace_id: int, category_id: int) -> list[Fellow]:
         state__in=DRAWING_STATES,
         desired_gone=False,
         desired_paused=False,
-    ).values_list("pk", "offering_id", "quota")
+    ).values_list("pk", "offering_id", "quota", "quota_offered")
     found = []
-    for pk, offering_id, quota in resources:
-        told = {key: available for key, available, _ in quota or ()}
+    for pk, offering_id, quota, offered in resources:
+        told = {key: available or 0 for key, available, _ in highest(quota, offered)}
         found += [
-            Fellow(pk, component.pk, (told.get(component.key) or 0) * component.ticks_per_measured)
+            Fellow(pk, component.pk, told.get(component.key, 0) * component.ticks_per_measured)
             for component in components[offering_id]
         ]
     return sorted(found, key=lambda fellow: (fellow.resource_id, fellow.component_id))
@@ -148,6 +149,16 @@ def fellows_to_tell(resource: Resource, shares: Sequence[ComponentQuota], *, at:
 def stored(quota: Sequence[ComponentQuota]) -> list[list[object]]:
     """As it is kept to compare with what the backend was told last."""
     return [[q.component, q.available, q.locked] for q in quota]
+
+
+def highest(one: Sequence[Sequence[Any]] | None, other: Sequence[Sequence[Any]] | None) -> list[list[Any]]:
+    """Of two quotas as they are kept, the more generous for each component: what a backend may have been told at most."""
+    most: dict[str, list[Any]] = {}
+    for component, available, locked in (*(one or ()), *(other or ())):
+        known = most.get(component)
+        if known is None or (known[1] is not None and (available is None or available > known[1])):
+            most[component] = [component, available, locked]
+    return [most[component] for component in sorted(most)]
 
 
 def locked_resources(resources: Iterable[Resource], *, at: datetime) -> Mapping[int, list[ProductCategory]]:

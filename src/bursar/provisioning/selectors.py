@@ -9,7 +9,7 @@ from django.db.models import F, Prefetch, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from bursar.accounting.selectors import WalletState
-from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductCategory
+from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductCategory, ServiceProvider
 from bursar.catalogue.selectors import offering_of_provider, offerings_open_to, offerings_visible_to
 from bursar.engine.estimate import Estimate
 from bursar.kernel.errors import DomainError
@@ -423,6 +423,16 @@ def provider_resources(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
     """The resources of what the providers sell whose affairs the viewer may see."""
     sellers = organizations_where(viewer, Permission.VIEW_PROVIDER, at).values("pk")
     return _resources().filter(offering__provider__organization__in=sellers).order_by("name", "pk")
+
+
+def resource_of_provider(provider: ServiceProvider, resource_id: int) -> Resource:
+    """raises   ResourceNotFound: there is none of this provider"""
+    found = (
+        Resource.objects.select_related(*RESOURCE_RELATED).filter(pk=resource_id, offering__provider=provider).first()
+    )
+    if found is None:
+        raise ResourceNotFound
+    return found
 
 
 def awaited_work(viewer: Person, *, at: datetime) -> QuerySet[Resource]:

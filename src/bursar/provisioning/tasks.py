@@ -11,7 +11,7 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Status
 
-from bursar.catalogue.models import Offering
+from bursar.catalogue.models import Backend, Offering
 from bursar.events.jobs import defer
 from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
@@ -21,7 +21,7 @@ from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, OPEN_ORDER_STATES, OrderState, ResourceState
 from bursar.provisioning.models import Order, Resource
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
-from bursar.provisioning.services import orders, usage
+from bursar.provisioning.services import orders, site, usage
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,14 @@ _again: Final = RetryStrategy(max_attempts=5, wait=2, exponential_wait=2)
 
 @app.task(name="bursar.provisioning.tasks.reconcile_resource", queue=QUEUE, retry=_again)
 def reconcile_resource(resource_id: int) -> None:
-    reconcile.reconcile(resource_id)
+    if not site.leave_to_agent(resource_id):
+        reconcile.reconcile(resource_id)
 
 
 @app.task(name="bursar.provisioning.tasks.sync_resource", queue=QUEUE)
 def sync_resource(resource_id: int) -> None:
+    if site.leave_to_agent(resource_id, in_step=True):
+        return
     if not reconcile.sync(resource_id):
         defer(
             sync_resource,
@@ -77,7 +80,9 @@ def pull_all_usage(timestamp: int) -> None:
     measured = Resource.objects.filter(
         Q(state__in=usage.MEASURED_STATES) | Q(terminated_at__gt=now() - usage.AFTERWARDS)
     )
-    offerings = Offering.objects.filter(pk__in=measured.values("offering_id"), backend__enabled=True)
+    offerings = Offering.objects.filter(
+        pk__in=measured.values("offering_id"), backend__enabled=True, backend__runs_at=Backend.RunsAt.SERVER
+    )
     for offering in offerings.select_related("backend"):
         if can(offering, MeasuresUsage):
             defer(pull_usage, queueing_lock=f"pull-{offering.pk}", offering_id=offering.pk)
@@ -88,7 +93,12 @@ def pull_all_usage(timestamp: int) -> None:
 def sweep(timestamp: int) -> None:
     """Have everything looked at that ought to move and for which a job may have been lost; begin and end what is due."""
     at = now()
-    unmatched = Resource.objects.exclude(observed_generation=F("generation")).exclude(state=ResourceState.FAILED)
+    # An agent asks its backend again by itself; what it has to know it reads in its feed.
+    unmatched = (
+        Resource.objects.exclude(observed_generation=F("generation"))
+        .exclude(state=ResourceState.FAILED)
+        .exclude(offering__backend__runs_at=Backend.RunsAt.SITE)
+    )
     for resource_id in unmatched.filter(Q(retry_at=None) | Q(retry_at__lte=at)).values_list("pk", flat=True):
         ask_to_reconcile(resource_id)
     due = Order.objects.filter(state=OrderState.PENDING_START, start__lte=at).values_list("pk", flat=True)

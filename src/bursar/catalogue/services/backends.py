@@ -1,10 +1,11 @@
 """Connecting backends, testing them, and keeping their secrets."""
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
@@ -13,16 +14,20 @@ from django.utils.translation import gettext as _
 
 from bursar.catalogue import registry, secrets
 from bursar.catalogue.errors import (
+    AgentNotDeclared,
     BackendInUse,
     BackendNotFound,
+    InvalidInput,
     InvalidSettings,
     OperatorSettings,
     PluginBroken,
     PluginNotFound,
     SecretsUnreadable,
+    SettingsAtSite,
 )
 from bursar.catalogue.models import Backend, ServiceProvider
 from bursar.catalogue.services._common import check, names_once, require_for_provider, set_fields, tell
+from bursar.kernel.clock import now
 from bursar.plugins.contract import BackendUnreachable, Finding, Health, Plugin, Severity, operator_only
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
@@ -30,6 +35,8 @@ from bursar.structure.roles import Permission, may, require
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 20
+AGENT_SILENT: Final = timedelta(minutes=2)
+_PLUGIN_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 FINDINGS_MAX: Final = 50
 
 
@@ -40,19 +47,27 @@ def create_backend(
     name: str,
     plugin: str,
     values: Mapping[str, Any],
+    runs_at: str = Backend.RunsAt.SERVER,
     by: Person | None,
     at: datetime,
 ) -> Backend:
-    """A configured instance of a plugin.
+    """A configured instance of a plugin; one at the provider's site is configured there, and its plugin need not be here.
 
     values   the plugin's settings, secrets among them as texts; they are encrypted and never told again
     raises   NotAllowed; ProviderNotAuthorized; PluginNotFound; PluginBroken; InvalidSettings; OperatorSettings;
              InvalidInput; NameTaken
     """
     require_for_provider(by, Permission.MANAGE_BACKENDS, provider, at)
-    plain, hidden = registry.split(registry.settings_from(registry.plugin_class(plugin), values))
-    _leave_the_machine_alone(registry.plugin_class(plugin), {}, plain, by, at)
-    backend = Backend(provider=provider, name=name, plugin=plugin, settings=plain, secrets=secrets.encrypt(hidden))
+    backend = Backend(provider=provider, name=name, plugin=plugin, runs_at=runs_at)
+    if backend.at_site:
+        if values:
+            raise SettingsAtSite(names=", ".join(sorted(values))[:300])
+        if not _PLUGIN_KEY.fullmatch(plugin):
+            raise InvalidInput.of({"plugin": _("A plugin's key: small letters, digits, “-” and “_”, at most 40.")})
+    else:
+        plain, hidden = registry.split(registry.settings_from(registry.plugin_class(plugin), values))
+        _leave_the_machine_alone(registry.plugin_class(plugin), {}, plain, by, at)
+        backend.settings, backend.secrets = plain, secrets.encrypt(hidden)
     _save(backend)
     tell("backend.created", backend, provider, by=by, at=at, name=backend.name, plugin=plugin)
     return backend
@@ -77,7 +92,9 @@ def edit_backend(
     require_for_provider(by, Permission.MANAGE_BACKENDS, backend.provider, at)
     backend = _lock(backend)
     changed = [] if name is None else set_fields(backend, {"name": name})
-    if values is not None:
+    if values and backend.at_site:
+        raise SettingsAtSite(names=", ".join(sorted(values))[:300])
+    if values is not None and not backend.at_site:
         changed += _set_values(backend, values, by, at)
     _save(backend)
     if changed:
@@ -178,23 +195,30 @@ def check_backend(*, backend: Backend, by: Person | None, at: datetime, seconds:
             raise BackendNotFound
         if (found.settings, bytes(found.secrets)) != (asked.settings, bytes(asked.secrets)):
             return found
-        before = found.health
-        found.health = health.severity.value
-        found.findings = [
-            {"severity": f.severity.value, "subject": f.subject, "message": f.message, "advice": f.advice}
-            for f in health.findings
-        ]
-        found.checked_at = at
-        if health.severity != Severity.BROKEN:
-            found.last_contact_at = at
-            found.backend_version = health.version[:80]
-        found.save(update_fields=["health", "findings", "checked_at", "last_contact_at", "backend_version"])
-        if before != found.health:
-            tell("backend.health_changed", found, found.provider, by=by, at=at, before=before, health=found.health)
+        keep_health(found, health, by=by, at=at)
     return found
 
 
+def keep_health(backend: Backend, health: Health, *, by: Person | None, at: datetime) -> None:
+    """What was found when somebody looked at a backend, and an event when it stands otherwise than before."""
+    before = backend.health
+    backend.health = health.severity.value
+    backend.findings = [
+        {"severity": f.severity.value, "subject": f.subject, "message": f.message, "advice": f.advice}
+        for f in health.findings
+    ]
+    backend.checked_at = at
+    if health.severity != Severity.BROKEN:
+        backend.last_contact_at = at
+        backend.backend_version = health.version[:80]
+    backend.save(update_fields=["health", "findings", "checked_at", "last_contact_at", "backend_version"])
+    if before != backend.health:
+        tell("backend.health_changed", backend, backend.provider, by=by, at=at, before=before, health=backend.health)
+
+
 def _look(backend: Backend, seconds: float) -> Health:
+    if backend.at_site:
+        return _heard_of(backend)
     try:
         plugin = registry.make(backend)
         hidden = list(registry.secrets_of(backend).values())
@@ -210,6 +234,26 @@ def _look(backend: Backend, seconds: float) -> Health:
     if not answer:
         return _broken(_("Backend"), _("It did not answer within %(seconds)s seconds.") % {"seconds": f"{seconds:g}"})
     return _redacted(answer[0], hidden)
+
+
+def _heard_of(backend: Backend) -> Health:
+    """What its agent last found; an agent that is not heard of is a backend that is not there."""
+    agent, title = backend.agent, _("Agent")
+    if agent is None:
+        return _broken(title, str(AgentNotDeclared(backend=backend.name)))
+    seen = agent.seen_at.isoformat(sep=" ", timespec="seconds")
+    if agent.stopped_at is not None:
+        return _broken(title, _("The agent on %(host)s was stopped at %(at)s.") % {"host": agent.host, "at": seen})
+    if agent.seen_at < now() - AGENT_SILENT:
+        return _broken(
+            title, _("The agent on %(host)s was last heard of at %(at)s.") % {"host": agent.host, "at": seen}
+        )
+    findings = tuple(
+        Finding(Severity(f["severity"]), f["subject"], f["message"], f.get("advice", ""))
+        for f in backend.findings
+        if f["subject"] != title  # what was said here of a silent agent
+    )
+    return Health(findings, backend.backend_version)
 
 
 def _ask(plugin: Plugin) -> Health:

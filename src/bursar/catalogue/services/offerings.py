@@ -138,7 +138,7 @@ def _connect(offering: Offering, backend: Backend, *, with_defaults: bool = True
     offering.save(update_fields=["backend"])
     if not with_defaults:
         return
-    defaults = registry.make(found).offering_defaults()
+    defaults = registry.defaults_of(found)
     if not offering.components.exists():
         categories = list(ProductCategory.objects.filter(provider_id=offering.provider_id, archived_at=None))
         for position, spec in enumerate(defaults.components):

@@ -221,7 +221,8 @@ def _ask_later(resource: Resource, seconds: int, *, at: datetime) -> None:
     resource.attempts += 1
     resource.retry_at = at + timedelta(seconds=seconds)
     resource.save()
-    ask_to_reconcile(resource.pk, run_at=resource.retry_at)
+    if resource.offering.backend is None or not resource.offering.backend.at_site:  # an agent minds its own time
+        ask_to_reconcile(resource.pk, run_at=resource.retry_at)
 
 
 @transaction.atomic
@@ -260,3 +261,15 @@ def note_refused(*, resource_id: int, generation: int, why: str, at: datetime) -
     if back:
         ask_to_reconcile(resource.pk)
     return True
+
+
+def note_out_of_step(*, resource_id: int, message: str, unreachable: bool, at: datetime) -> None:
+    """What keeps the members and the quota of a resource from being told to its backend; "" = nothing does."""
+    row = Resource.objects.filter(pk=resource_id)
+    if unreachable:
+        row.filter(unreachable_since=None).update(unreachable_since=at)
+        row.update(message=message[:1000])
+    elif message:
+        row.update(message=message[:1000])
+    else:
+        row.exclude(message="", unreachable_since=None).update(message="", unreachable_since=None)

@@ -9,20 +9,23 @@ from django.db import transaction
 from django.db.models import Q
 
 from bursar.catalogue import registry
-from bursar.catalogue.models import Component, Offering
+from bursar.catalogue.errors import AgentNotInCharge, BackendNotFound
+from bursar.catalogue.models import Agent, Backend, Component, Offering, ServiceProvider
 from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
-from bursar.metering.errors import ReportConflict, ReportsAtFault
+from bursar.kernel.quantity import TICKS_MAX
+from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault
 from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX, Answer, post_reports
 from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
 from bursar.provisioning.desired import desired_of
-from bursar.provisioning.errors import ReportOfOther, ResourceNotFound
+from bursar.provisioning.errors import ReportOfOther, ResourceNotFound, TooManySetAside
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import LocalAccount, Resource, UsageMark
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.quota import is_metered, scope_of_usage
+from bursar.provisioning.services import set_aside
 from bursar.provisioning.services._common import RESOURCE_RELATED
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
@@ -34,14 +37,17 @@ AFTERWARDS = timedelta(days=2)
 MEASURED_STATES = (*LIVE_RESOURCE_STATES, ResourceState.TERMINATING, ResourceState.FAILED, ResourceState.CREATING)
 
 
+def is_measured(at: datetime) -> Q:
+    """Of resources: whether they may have used something since they were last looked at."""
+    return Q(state__in=MEASURED_STATES) & (Q(observed_generation__gt=0) | ~Q(backend_id="")) | Q(
+        state=ResourceState.TERMINATED, terminated_at__gt=at - AFTERWARDS
+    )
+
+
 def measured_resources(offering_id: int, *, at: datetime) -> list[Resource]:
     """The resources of an offering that may have used something since they were last looked at."""
     return list(
-        Resource.objects.filter(
-            Q(state__in=MEASURED_STATES) & (Q(observed_generation__gt=0) | ~Q(backend_id=""))
-            | Q(state=ResourceState.TERMINATED, terminated_at__gt=at - AFTERWARDS),
-            offering_id=offering_id,
-        )
+        Resource.objects.filter(is_measured(at), offering_id=offering_id)
         .select_related(*RESOURCE_RELATED)
         .order_by("pk")
     )
@@ -58,7 +64,7 @@ def pull(offering_id: int) -> bool:
             return False
         offering = Offering.objects.select_related("backend", "provider__organization").get(pk=offering_id)
         backend = offering.backend
-        if backend is None:
+        if backend is None or backend.at_site:  # an agent tells by itself
             return True
         mark, _ = UsageMark.objects.get_or_create(backend=backend, offering=offering)
         at = now()
@@ -77,7 +83,11 @@ def pull(offering_id: int) -> bool:
             logger.exception("a plugin broke while measuring")
             _note_failure(mark, f"The plugin broke: {type(error).__name__}. The server's log says where.", at=at)
             return False
-        post(mark=mark, resources=resources, batch=batch, at=now())
+        try:
+            post(mark=mark, resources=resources, batch=batch, at=now())
+        except TooManySetAside as refusal:
+            _note_failure(mark, str(refusal), at=at)
+            return False
         return True
 
 
@@ -87,28 +97,79 @@ def _note_failure(mark: UsageMark, error: str, *, at: datetime) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a record cannot be posted. `again`: it may be right later by itself (a clock that runs ahead)."""
+
+    record: UsageRecord
+    code: str
+    why: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of records: how many stand in the ledger, which were set aside, which are to be told again later."""
+
+    posted: int
+    set_aside: list[Trouble]
+    later: list[Trouble]
+    resources: set[int]
+
+
 @transaction.atomic
 def post(*, mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, at: datetime) -> None:
     """Post what a backend told, and move its mark, in one transaction."""
-    reports, problems = reports_from(batch.records, resources, backend_id=mark.backend_id, at=at)
-    again = False
-    for first in range(0, len(reports), REPORTS_MAX):
-        posted = _post_what_holds(reports[first : first + REPORTS_MAX], at=at)
-        problems += posted.problems
-        again = again or posted.again
+    taken = post_what_holds(backend=mark.backend, records=batch.records, resources=resources, at=at)
+    trouble = [*taken.set_aside, *taken.later]
+    told = ""
+    if trouble:
+        first = trouble[0]
+        name = f"{mark.backend_id}/{first.record.component[:40]}/{first.record.id[:80]}"
+        told = f"{len(trouble)} records cannot be posted, such as {name}: {first.why}"
     UsageMark.objects.filter(pk=mark.pk).update(
-        mark=mark.mark if again else batch.mark,
+        mark=mark.mark if taken.later else batch.mark,
         read_at=at,
-        failing_since=(mark.failing_since or at) if problems else None,
-        error=" ".join(problems)[:1000],
+        failing_since=(mark.failing_since or at) if trouble else None,
+        error=told[:1000],
     )
-    for resource_id in sorted({report.resource_id for report in reports if report.resource_id is not None}):
+    for resource_id in sorted(taken.resources):
         ask_to_sync(resource_id)
+
+
+@transaction.atomic
+def post_what_holds(
+    *, backend: Backend, records: Sequence[UsageRecord], resources: Sequence[Resource], at: datetime
+) -> Taken:
+    """Post records of a backend; those at fault are set aside by name, and the rest goes through.
+
+    One bad record must not stop the usage of everybody else at the backend for ever. One from the future (a clock that
+    runs ahead) is told again later instead.
+    raises   TooManySetAside: nothing is posted then, so that the backend's side keeps what it has
+    """
+    trouble: list[Trouble] = []
+    reports, faults = reports_from(records, resources, backend_id=backend.pk, at=at)
+    trouble += faults
+    posted = 0
+    for first in range(0, len(reports), REPORTS_MAX):
+        part = reports[first : first + REPORTS_MAX]
+        refused = _post_all_but_the_bad([report for report, _ in part], at=at)
+        posted += len(part) - len(refused)
+        trouble += [
+            Trouble(part[index][1], fault.code, fault.message, again=fault.code == "in_the_future")
+            for index, fault in refused.items()
+        ]
+    aside = [one for one in trouble if not one.again]
+    if aside:
+        logger.warning("%s records of backend %s cannot be posted: %s", len(aside), backend.pk, aside[0].why)
+        set_aside.keep(backend=backend, trouble=[(t.record, t.code, t.why) for t in aside], at=at)
+    touched = {report.resource_id for report, _ in reports if report.resource_id is not None}
+    return Taken(posted, aside, [one for one in trouble if one.again], touched)
 
 
 def reports_from(
     records: Iterable[UsageRecord], resources: Sequence[Resource], *, backend_id: int, at: datetime
-) -> tuple[list[Report], list[str]]:
+) -> tuple[list[tuple[Report, UsageRecord]], list[Trouble]]:
     """Records as reports to the wallets, in ticks; and what is wrong with those that cannot be.
 
     The person behind a user name is the provider's mapping of now; it is no part of what makes two reports the same.
@@ -121,62 +182,89 @@ def reports_from(
         )
     }
     by_id = {resource.pk: resource for resource in resources}
-    reports: list[Report] = []
-    problems: list[str] = []
+    reports: list[tuple[Report, UsageRecord]] = []
+    faults: list[Trouble] = []
     for record in records:
         resource = by_id.get(record.resource_id)
         component = components.get((resource.offering_id, record.component)) if resource is not None else None
         if resource is None or component is None:
-            problems.append(f"Record {record.id[:80]}: no such resource or component here ({record.component[:40]}).")
+            what = ("unknown_resource", "resource") if resource is None else ("unknown_component", "component")
+            why = f"Record {record.id[:80]}: no such {what[1]} here ({record.component[:40]} of {record.resource_id})."
+            faults.append(Trouble(record, what[0], why))
             continue
         if component.category is None or not is_metered(component):
             continue  # it draws on nothing, or its limit says what is used
+        if abs(record.amount) > TICKS_MAX // component.ticks_per_measured:
+            faults.append(Trouble(record, "amount_too_large", f"Record {record.id[:80]}: more than can be counted."))
+            continue
         reports.append(
-            Report(
-                report_id=f"{backend_id}/{component.key}/{record.id}"[:200],
-                category_id=component.category.pk,
-                workspace_id=resource.workspace_id,
-                amount_ticks=record.amount * component.ticks_per_measured,
-                period_start=record.period_start,
-                period_end=record.period_end,
-                is_absolute=record.absolute,
-                scope=scope_of_usage(resource.pk, component.key, record.scope),
-                resource_id=resource.pk,
-                person_id=people.get(record.username),
-                user=record.username[:200],
-                job=record.job[:200],
-                labels=dict(record.labels),
+            (
+                Report(
+                    report_id=f"{backend_id}/{component.key}/{record.id}"[:200],
+                    category_id=component.category.pk,
+                    workspace_id=resource.workspace_id,
+                    amount_ticks=record.amount * component.ticks_per_measured,
+                    period_start=record.period_start,
+                    period_end=record.period_end,
+                    is_absolute=record.absolute,
+                    scope=scope_of_usage(resource.pk, component.key, record.scope),
+                    resource_id=resource.pk,
+                    person_id=people.get(record.username),
+                    user=record.username[:200],
+                    job=record.job[:200],
+                    labels=dict(record.labels),
+                ),
+                record,
             )
         )
-    return reports, problems
+    return reports, faults
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """What could not be posted, in words, and whether the mark has to stay so that it is told again."""
+def _post_all_but_the_bad(reports: list[Report], *, at: datetime) -> dict[int, Fault]:
+    """Post reports of a backend; answers those that were refused, by their place."""
+    bad: dict[int, Fault] = {}
+    places = list(range(len(reports)))
+    while places:
+        try:
+            post_reports(reports=[reports[place] for place in places], by=None, at=at)
+            break
+        except (ReportConflict, ReportsAtFault) as refusal:
+            refused = {fault.index: fault for fault in refusal.faults}
+        bad |= {places[index]: fault for index, fault in refused.items()}
+        places = [place for index, place in enumerate(places) if index not in refused]
+    return bad
 
-    problems: list[str]
-    again: bool = False
 
+@transaction.atomic
+def take_from_agent(
+    *,
+    provider: ServiceProvider,
+    agent: Agent,
+    backend_id: int,
+    records: Sequence[UsageRecord],
+    by: Person,
+    at: datetime,
+) -> Taken:
+    """What an agent measured: what can be posted is, the rest is set aside or to be told again.
 
-def _post_what_holds(reports: list[Report], *, at: datetime) -> Posted:
-    """Post reports of a backend; those at fault are left out and named.
-
-    One such record must not stop the usage of everybody else at the backend for ever. One from the future (a clock that
-    runs ahead) is told again later.
+    raises   NotAllowed; BackendNotFound; AgentNotInCharge; TooManySetAside
     """
-    try:
-        post_reports(reports=reports, by=None, at=at)
-        return Posted([])
-    except (ReportConflict, ReportsAtFault) as refusal:
-        bad = {fault.index: fault for fault in refusal.faults}
-    rest = [report for index, report in enumerate(reports) if index not in bad]
-    logger.warning("%s records of a backend cannot be posted: %s", len(bad), list(bad.values())[:5])
-    first = next(iter(bad.values()))
-    problem = f"{len(bad)} records cannot be posted, such as {first.report_id}: {first.message}"
-    after = _post_what_holds(rest, at=at) if rest else Posted([])
-    early = any(fault.code == "in_the_future" for fault in bad.values())
-    return Posted([problem, *after.problems], again=early or after.again)
+    require(by, Permission.REPORT_USAGE, provider.organization, at)
+    backend = Backend.objects.select_related("provider__organization").filter(pk=backend_id, provider=provider).first()
+    if backend is None:
+        raise BackendNotFound
+    if backend.agent_id != agent.pk:
+        raise AgentNotInCharge
+    named = {record.resource_id for record in records}
+    resources = list(
+        Resource.objects.filter(pk__in=named, offering__backend=backend)
+        .select_related(*RESOURCE_RELATED)
+        .order_by("pk")
+    )
+    taken = post_what_holds(backend=backend, records=records, resources=resources, at=at)
+    for resource_id in sorted(taken.resources):
+        ask_to_sync(resource_id)
+    return taken
 
 
 @transaction.atomic
@@ -191,7 +279,8 @@ def report_usage(*, resource_id: int, records: Sequence[UsageRecord], by: Person
         raise ResourceNotFound
     require(by, Permission.REPORT_USAGE, resource.offering.provider.organization, at)
     own = [replace(record, resource_id=resource.pk) for record in records]
-    reports, problems = reports_from(own, [resource], backend_id=resource.offering.backend_id or 0, at=at)
+    told, faults = reports_from(own, [resource], backend_id=resource.offering.backend_id or 0, at=at)
+    reports, problems = [report for report, _ in told], [fault.why for fault in faults]
     unmetered = {c.key for c in resource.offering.components.select_related("category") if not is_metered(c)}
     problems += [
         f"{record.id[:80]}: {record.component[:40]} is not measured here."
