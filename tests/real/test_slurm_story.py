@@ -4,7 +4,7 @@ Nothing is replaced: an installation with its own database, web server and worke
 jobs that people submit with sbatch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,8 +119,20 @@ def test_story__from_the_shelf_to_slurm_and_back__every_core_second_is_counted(
     terminate(story)
 
 
-def publish_and_allocate(installation: Installation, slurm: Cluster) -> Story:
-    """The operator makes a university and a centre; the centre publishes and gives 10 core-hours, the university 6 of them."""
+def settings_of(slurm: Cluster) -> dict[str, Any]:
+    return {"slurm_conf": str(slurm.slurm_conf), "cluster": slurm.name, "components": {"cpu": "cpu"}, "tag": "story"}
+
+
+def publish_and_allocate(
+    installation: Installation,
+    slurm: Cluster,
+    *,
+    connect: Callable[[dict[str, Somebody], int], dict[str, Any]] | None = None,
+) -> Story:
+    """The operator makes a university and a centre; the centre publishes and gives 10 core-hours, the university 6 of them.
+
+    connect   makes the backend of a provider; None = one beside the server
+    """
     people = installation.people(("operator", "manager", "owner", "investigator", "member"))
     operator, manager, owner, investigator = (people[k] for k in ("operator", "manager", "owner", "investigator"))
     centre = operator.post("/organizations", {"name": "Computing Centre", "slug": "centre"})
@@ -137,15 +149,14 @@ def publish_and_allocate(installation: Installation, slurm: Cluster) -> Story:
         },
     )  # fmt: skip
     # The operator, since its settings name a file of the machine that Bursar runs on.
-    backend = operator.post(
-        "/backends",
-        {
-            "provider_id": provider["id"], "name": "The cluster", "plugin": "slurm",
-            "settings": {
-                "slurm_conf": str(slurm.slurm_conf), "cluster": slurm.name, "components": {"cpu": "cpu"}, "tag": "story",
-            },
-        },
-    )  # fmt: skip
+    backend = (
+        connect(people, provider["id"])
+        if connect is not None
+        else operator.post(
+            "/backends",
+            {"provider_id": provider["id"], "name": "The cluster", "plugin": "slurm", "settings": settings_of(slurm)},
+        )
+    )
     assert manager.post(f"/backends/{backend['id']}/test")["health"] != "broken"
     offering = manager.post(
         "/offerings",

@@ -1019,6 +1019,8 @@ class BackendOut(Schema):
     provider_id: int
     name: str
     plugin: str
+    runs_at: Literal["server", "site"]
+    agent_id: int | None = Field(description="whose word counts, of a backend at the site")
     enabled: bool
     settings: dict[str, Any] | None = Field(description="without secrets; only told to those who manage backends")
     secrets_set: list[str] | None = Field(description="names of the secrets that have a value; never the values")
@@ -1034,6 +1036,9 @@ class BackendIn(Strict):
     name: str = Field(max_length=120)
     plugin: str = Field(max_length=40)
     settings: dict[str, Any] = Field({}, description="as the plugin's settings model says, secrets among them")
+    runs_at: Literal["server", "site"] = Field(
+        "server", description="site: at the provider's, in `bursar agent`, which keeps the settings"
+    )
 
 
 class BackendEdit(Strict):
@@ -1050,6 +1055,8 @@ def _backend_out(backend: Backend, *, manages: bool) -> dict[str, Any]:
         "provider_id": backend.provider_id,
         "name": backend.name,
         "plugin": backend.plugin,
+        "runs_at": backend.runs_at,
+        "agent_id": backend.agent_id,
         "enabled": backend.enabled,
         "settings": backend.settings if manages else None,
         "secrets_set": sorted(selectors.secrets_set(backend)) if manages else None,
@@ -1087,7 +1094,12 @@ def create_backend(request: HttpRequest, payload: BackendIn) -> Any:
     """Not tested by this; ask for a test with `/backends/{id}/test`."""
     provider = selectors.provider_by_id(person_of(request), payload.provider_id, at_of(request))
     made = services.create_backend(
-        provider=provider, name=payload.name, plugin=payload.plugin, values=payload.settings, **who(request)
+        provider=provider,
+        name=payload.name,
+        plugin=payload.plugin,
+        values=payload.settings,
+        runs_at=payload.runs_at,
+        **who(request),
     )
     return Status(201, _backend_shown(request, made))
 

@@ -256,7 +256,7 @@ def agent_rights(request: HttpRequest, provider_id: ProviderId = None) -> Any:
         "may_manage_backends": may(person, Permission.MANAGE_BACKENDS, organization, at),
         "may_report_usage": may(person, Permission.REPORT_USAGE, organization, at),
         "expires_at": None if token is None else token.expires_at,
-        "backends": list(provider.backends.filter(runs_at=Backend.RunsAt.SITE).order_by("name")),
+        "backends": list(catalogue.backends_at_site(provider)),
     }
 
 

@@ -175,8 +175,8 @@ class Agent(models.Model):
     seen_at = models.DateTimeField(_("last heard of"))
     stopped_at = models.DateTimeField(null=True)
     clock_ahead_ms = models.BigIntegerField(default=0, help_text="by how much its clock is ahead of the server's")
-    status = models.JSONField(default=dict)
-    rival = models.JSONField(default=dict)
+    status = models.JSONField(default=dict, blank=True)
+    rival = models.JSONField(default=dict, blank=True)
 
     class Meta:
         db_table = "agent"
@@ -203,7 +203,7 @@ class Backend(models.Model):
     provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="backends")
     name = models.CharField(_("name"), max_length=120)
     plugin = models.CharField(_("plugin"), max_length=40, help_text="the plugin's key")
-    settings = models.JSONField(_("settings"), default=dict, help_text="everything that is not secret")
+    settings = models.JSONField(_("settings"), default=dict, blank=True, help_text="everything that is not secret")
     secrets = models.BinaryField(
         default=bytes,
         editable=False,
@@ -223,7 +223,7 @@ class Backend(models.Model):
     agent = models.ForeignKey(
         Agent, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="backends"
     )
-    declared = models.JSONField(default=dict, editable=False)
+    declared = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

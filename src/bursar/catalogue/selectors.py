@@ -509,6 +509,11 @@ def backend_of_provider(viewer: Person, backend_id: int, at: datetime) -> Backen
     return backend
 
 
+def backends_at_site(provider: ServiceProvider) -> QuerySet[Backend]:
+    """The backends that an agent of the provider is to look after."""
+    return Backend.objects.filter(provider=provider, runs_at=Backend.RunsAt.SITE).order_by("name", "pk")
+
+
 def secrets_set(backend: Backend) -> frozenset[str]:
     """The names of the secret settings that have a value; of secrets no key can read, none."""
     try:

@@ -11,10 +11,17 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name="backend",
+            name="settings",
+            field=models.JSONField(
+                blank=True, default=dict, help_text="everything that is not secret", verbose_name="settings"
+            ),
+        ),
         migrations.AddField(
             model_name="backend",
             name="declared",
-            field=models.JSONField(default=dict, editable=False),
+            field=models.JSONField(blank=True, default=dict, editable=False),
         ),
         migrations.AddField(
             model_name="backend",
@@ -42,8 +49,8 @@ class Migration(migrations.Migration):
                     "clock_ahead_ms",
                     models.BigIntegerField(default=0, help_text="by how much its clock is ahead of the server's"),
                 ),
-                ("status", models.JSONField(default=dict)),
-                ("rival", models.JSONField(default=dict)),
+                ("status", models.JSONField(blank=True, default=dict)),
+                ("rival", models.JSONField(blank=True, default=dict)),
                 (
                     "provider",
                     models.ForeignKey(

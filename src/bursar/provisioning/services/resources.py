@@ -21,6 +21,7 @@ from bursar.plugins.contract import (
 )
 from bursar.plugins.manual import plugin as manual
 from bursar.provisioning import gate
+from bursar.provisioning.abilities import can
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import (
     AbilityMissing,
@@ -52,8 +53,7 @@ def require_either_side(resource: Resource, permission: Permission, by: Person |
 
 
 def _require_ability(resource: Resource, protocol: type, ability: str) -> None:
-    backend = resource.offering.backend
-    if backend is None or not issubclass(registry.plugin_class(backend.plugin), protocol):
+    if not can(resource.offering, protocol):
         raise AbilityMissing(offering=resource.offering.name, ability=ability)
 
 
