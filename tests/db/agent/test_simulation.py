@@ -175,7 +175,7 @@ def wished(world: World, at: datetime) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("seed", "steps"), [(1, 60), (2, 60), pytest.param(3, 3000, marks=pytest.mark.soak)], ids=["1", "2", "thousands"]
+    ("seed", "steps"), [(1, 30), (2, 30), pytest.param(3, 3000, marks=pytest.mark.soak)], ids=["1", "2", "thousands"]
 )
 def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
     at: datetime, tmp_path: Path, seed: int, steps: int
