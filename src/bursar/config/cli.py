@@ -36,6 +36,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("agent", "bursar.agent.cli", "app"),
     ("keys", "bursar.config.keys_cli", "app"),
     ("ledger", "bursar.config.ledger_cli", "app"),
+    ("feed", "bursar.config.feed_cli", "app"),
 )
 for _name, _module, _attribute in EXTENSIONS:
     if find_spec(_module.rpartition(".")[0]) and find_spec(_module):

@@ -50,8 +50,8 @@ class Server:
 
 
 @contextmanager
-def server(nation: Nation) -> Iterator[Server]:
-    """`bursar serve` as a process, and the token of somebody who may report for the nation's provider."""
+def serving() -> Iterator[int]:
+    """`bursar serve` as a process that answers; its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -60,12 +60,18 @@ def server(nation: Nation) -> Iterator[Server]:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ),
     )  # fmt: skip
     try:
-        made = Server(port, _token(nation))
-        _await(made)
-        yield made
+        _await(Server(port, ""))
+        yield port
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def server(nation: Nation) -> Iterator[Server]:
+    """A server, and the token of somebody who may report for the nation's provider."""
+    with serving() as port:
+        yield Server(port, _token(nation))
 
 
 def _token(nation: Nation) -> str:
