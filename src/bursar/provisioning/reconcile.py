@@ -5,22 +5,17 @@ still the same. Killed anywhere, the loop begins again at the first step that is
 asked again.
 """
 
-import logging
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from bursar.catalogue import registry
+from bursar.catalogue.models import Backend
 from bursar.kernel.clock import now
-from bursar.kernel.errors import DomainError
 from bursar.plugins.contract import (
-    BackendUnreachable,
     Busy,
     DesiredResource,
     Done,
     EnforcesQuota,
-    ManagesAccounts,
     ManagesMembers,
     NeedsAction,
     Outcome,
@@ -29,40 +24,17 @@ from bursar.plugins.contract import (
     Provisions,
     Refused,
 )
-from bursar.provisioning import quota
+from bursar.provisioning import account_steps, quota
+from bursar.provisioning.asking import Unreachable, asked
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import Resource
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
-from bursar.provisioning.services import accounts, outcome, usage
+from bursar.provisioning.services import outcome, usage
 from bursar.provisioning.services._common import RESOURCE_RELATED
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 WISHES_AT_ONCE = 5
-
-
-class Unreachable(Exception):
-    """The backend cannot be asked now, whatever the cause; the message is for a person at the provider."""
-
-
-def asked(work: Callable[[], T]) -> T:
-    """Call a stranger's code.
-
-    raises   Unreachable: it said so, or it broke; what broke goes to the log and not to the page
-    """
-    try:
-        return work()
-    except BackendUnreachable as error:
-        raise Unreachable(str(error)) from error
-    except DomainError as error:  # the registry: no such plugin, broken, secrets unreadable
-        raise Unreachable(str(error)) from error
-    except Exception as error:
-        logger.exception("a plugin broke")
-        raise Unreachable(f"The plugin broke: {type(error).__name__}. The server's log says where.") from error
 
 
 def reconcile(resource_id: int) -> None:
@@ -152,6 +124,9 @@ def _remove(plugin: Plugin, resource: Resource, wish: dict[str, Any]) -> Outcome
             answer = asked(lambda: plugin.remove(desired))
             if not isinstance(answer, Done):
                 return answer
+        answer = account_steps.group_of(plugin, resource)
+        if not isinstance(answer, Done):
+            return answer
         if not outcome.note_removed(**wish, at=now()):
             return None
     if not usage.pull(resource.offering_id):
@@ -166,25 +141,9 @@ def _desired(resource: Resource) -> DesiredResource:
 
 # ------------------------------------------------------------------------------------------------ what is kept in step
 def sync_accounts(plugin: Plugin, resource: Resource) -> Outcome:
-    """Ask for a local account for each user of the resource who has none, where the backend makes accounts."""
-    backend = resource.offering.backend
-    if backend is None or not isinstance(plugin, ManagesAccounts):
-        return Done()
-    desired = _desired(resource)
-    missing = [
-        member for member in (*desired.members, *((desired.owner,) if desired.owner else ())) if not member.username
-    ]
-    known: set[int] = set()
-    for member in missing:
-        if member.person_id in known:
-            continue
-        known.add(member.person_id)
-        answer = asked(partial(plugin.ensure_account, member))
-        if not isinstance(answer, Done):
-            return answer
-        if answer.backend_id:
-            accounts.note_account(backend=backend, person_id=member.person_id, username=answer.backend_id, at=now())
-    return Done()
+    """Have the users of the resource have their accounts, where the backend makes accounts, and their project its group."""
+    answer = account_steps.accounts_of(plugin, resource)
+    return account_steps.group_of(plugin, resource) if isinstance(answer, Done) else answer
 
 
 def sync_members(plugin: Plugin, resource: Resource, *, force: bool = True) -> Outcome:
@@ -254,3 +213,19 @@ def sync(resource_id: int, *, force: bool = False) -> bool:
             message="", unreachable_since=None
         )
         return True
+
+
+def keep_accounts(backend_id: int) -> bool:
+    """Have a backend's accounts made, blocked and removed as they are to be. Answers whether all could be done now."""
+    with try_lock(Space.ACCOUNTS, backend_id) as held:
+        backend = Backend.objects.select_related("provider__organization").filter(pk=backend_id).first()
+        if not held:
+            return False
+        if backend is None or not backend.enabled:
+            return True
+        try:
+            plugin = asked(lambda: registry.make(backend))
+            answers = [step(plugin, backend) for step in (account_steps.end_what_must_end, account_steps.make_accounts)]
+        except Unreachable:
+            return False
+        return all(isinstance(answer, Done) for answer in answers)
