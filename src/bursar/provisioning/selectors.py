@@ -664,21 +664,15 @@ def local_accounts(viewer: Person, *, at: datetime, backend_id: int | None = Non
     for account in LocalAccount.objects.filter(backend__in=backends).select_related("set_by", "state_by"):
         accounts[account.backend_id, account.person_id] = account
         there[account.backend_id].add(account.person_id)
-    used = list(
-        Workspace.objects.filter(resources__offering__backend__in=backends)
-        .exclude(resources__state=ResourceState.TERMINATED)
-        .annotate(backend_id=F("resources__offering__backend"))
-        .select_related("project", "organization", "person")
-        .distinct()
-    )
-    users = users_of({workspace.pk: workspace for workspace in used}.values(), at)
-    for workspace in used:
-        there[workspace.backend_id].update(person.pk for person in users[workspace.pk])
+    standing = Resource.objects.filter(offering__backend__in=backends).exclude(state=ResourceState.TERMINATED)
+    used = set(standing.values_list("offering__backend_id", "workspace_id"))
+    workspaces = Workspace.objects.filter(pk__in={pk for _backend, pk in used})
+    users = users_of(workspaces.select_related("project", "organization", "person"), at)
+    for backend, workspace in used:
+        there[backend or 0].update(person.pk for person in users[workspace])
     people = Person.objects.in_bulk({pk for ids in there.values() for pk in ids})
     rows = [
-        AccountRow(backends[backend], people[pk], accounts.get((backend, pk)))
-        for backend, ids in there.items()
-        for pk in ids
+        AccountRow(backends[place], people[pk], accounts.get((place, pk))) for place, ids in there.items() for pk in ids
     ]
     waiting = {"wanted": 0, "none": 1}
     rows.sort(key=lambda row: (waiting.get(row.state, 2), row.backend.name, row.person.full_name, row.person.pk))

@@ -412,11 +412,11 @@ def note_trouble(*, account_id: int, message: str) -> None:
 # ------------------------------------------------------------------------------------------------ who is there
 def workspaces_there(backend: Backend) -> list[Workspace]:
     """The workspaces that have anything at this backend."""
+    standing = Resource.objects.filter(offering__backend=backend).exclude(state=ResourceState.TERMINATED)
     return list(
-        Workspace.objects.filter(resources__offering__backend=backend)
-        .exclude(resources__state=ResourceState.TERMINATED)
-        .select_related("project", "organization", "person")
-        .distinct()
+        Workspace.objects.filter(pk__in=standing.values("workspace")).select_related(
+            "project", "organization", "person"
+        )
     )
 
 
