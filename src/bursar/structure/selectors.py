@@ -316,7 +316,7 @@ def login_claim(person: Person, identity_provider: str, claim: str) -> object:
         return None
     # The library keeps both answers since 65.11, before that one of them alone.
     told = [part for part in (extra.get("userinfo"), extra.get("id_token"), extra) if isinstance(part, dict)]
-    return next((part[claim] for part in told if part.get(claim) not in {None, ""}), None)
+    return next((part[claim] for part in told if part.get(claim) not in (None, "")), None)
 
 
 def ssh_keys_of(person: Person) -> QuerySet[SshKey]:

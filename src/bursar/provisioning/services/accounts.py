@@ -181,7 +181,7 @@ def _want(
     fresh = account is None or account.state == AccountState.ENDED
     if account is None:
         account = LocalAccount(backend=backend, person=person, state=AccountState.ENDED)
-    give_name(account, with_uid=backend_can(backend, ManagesAccounts))
+    give_name(account, with_uid=_numbers_at_once(backend))
     if fresh:
         _step(account, AccountAction.CONNECT, by=by, at=at)
         _let_it_follow(account, at=at)
@@ -189,6 +189,12 @@ def _want(
         account.message = ""
         account.save()
     return account
+
+
+def _numbers_at_once(backend: Backend) -> bool:
+    """Whether an account is numbered as soon as it is asked for: not where the provider's page may tell a number first."""
+    is_told = policy_of(backend).arrival == AccountPolicy.Arrival.REDIRECT
+    return backend_can(backend, ManagesAccounts) and not is_told
 
 
 def _with_token(address: str, token: str) -> str:
@@ -225,7 +231,7 @@ def set_local_account(
     username   "" confirms the name it has already
     uid        None = the provider's side tells none
     raises     NotAllowed; UsernameInvalid, UsernameNeeded, UsernameKept, UsernameTaken; UidInvalid, UidKept, UidTaken;
-               AccountBlocked; AccountGivenUp; PersonNotThere when they use nothing of this provider
+               AccountBlocked; AccountGivenUp; NumbersUsedUp; PersonNotThere when they use nothing of this provider
     """
     require(by, Permission.MANAGE_ACCOUNTS, backend.provider.organization, at)
     username = username.strip()
@@ -251,6 +257,7 @@ def set_local_account(
     before = (account.username, account.uid)
     account.username = username or account.username
     _number(account, uid)
+    give_name(account, with_uid=backend_can(backend, ManagesAccounts))
     account.set_by, account.set_at = by, at
     if account.state == AccountState.ENDED:  # by the provider, who takes that back
         _step(account, AccountAction.CONNECT, by=by, at=at)
@@ -352,7 +359,7 @@ def name_wanted(*, account_id: int, at: datetime) -> LocalAccount:
     before = (account.username, account.uid, account.message)
     try:
         with transaction.atomic():
-            give_name(account, with_uid=backend_can(account.backend, ManagesAccounts))
+            give_name(account, with_uid=_numbers_at_once(account.backend))
     except DomainError as refusal:
         account.message = str(refusal)[:1000]
     else:
