@@ -29,6 +29,7 @@ from bursar.plugins.contract import (
     Plugin,
     Refused,
 )
+from bursar.provisioning.abilities import backend_can
 from bursar.provisioning.asking import asked
 from bursar.provisioning.lifecycle import AccountState, ResourceState
 from bursar.provisioning.models import AccountPolicy, LocalAccount, ProjectGroup, Resource
@@ -40,19 +41,35 @@ from bursar.structure.models import Person, SshKey
 ACCOUNTS_AT_ONCE: Final = 500
 
 _Told = LocalAccount.Told
-_UNMADE: Final = Q(state__in=[AccountState.WANTED, AccountState.ACTIVE], person__is_active=True) & ~Q(told=_Told.ACTIVE)
+_USABLE: Final = (_Told.ACTIVE, _Told.OLD)
+# One that is wanted again may never have been ended at a backend that ends none.
+_UNMADE: Final = Q(person__is_active=True) & (
+    Q(state=AccountState.WANTED) | (Q(state=AccountState.ACTIVE) & ~Q(told=_Told.ACTIVE))
+)
 _UNENDED: Final = (
-    Q(state=AccountState.ENDED, told__in=[_Told.ACTIVE, _Told.BLOCKED])
-    | Q(state=AccountState.BLOCKED, told=_Told.ACTIVE)
+    Q(state=AccountState.ENDED, told__in=[*_USABLE, _Told.BLOCKED])
+    | Q(state=AccountState.BLOCKED, told__in=_USABLE)
     # Whoever is shut out here is not to get in there either.
-    | Q(state__in=[AccountState.WANTED, AccountState.ACTIVE], person__is_active=False, told=_Told.ACTIVE)
+    | Q(state__in=[AccountState.WANTED, AccountState.ACTIVE], person__is_active=False, told__in=_USABLE)
 )
 
 
 def unsettled() -> list[int]:
     """Ids of the backends in use at which an account is not known to be held as it is to be."""
-    found = LocalAccount.objects.filter(_UNMADE | _UNENDED, backend__enabled=True)
-    return sorted(set(found.order_by().values_list("backend_id", flat=True)))
+    unmade, unended = (
+        Backend.objects.filter(enabled=True, pk__in=LocalAccount.objects.filter(what).order_by().values("backend"))
+        for what in (_UNMADE, _UNENDED)
+    )
+    return sorted(
+        {backend.pk for backend in unmade if backend_can(backend, ManagesAccounts)}
+        | {backend.pk for backend in unended if backend_can(backend, EndsAccounts)}
+    )
+
+
+def note_changed_people(people: Iterable[int]) -> None:
+    """Have the accounts of these people told anew: their name, mail address or keys are not what they were."""
+    changed = LocalAccount.objects.filter(person__in=list(people), state=AccountState.ACTIVE, told=_Told.ACTIVE)
+    changed.update(told=_Told.OLD)
 
 
 def accounts_of(plugin: Plugin, resource: Resource) -> Outcome:
@@ -62,7 +79,7 @@ def accounts_of(plugin: Plugin, resource: Resource) -> Outcome:
         return Done()
     people = users_of([resource.workspace], now())[resource.workspace_id]
     policy = policy_of(backend)
-    if isinstance(plugin, ManagesAccounts) or policy.naming != AccountPolicy.Naming.GIVEN:
+    if isinstance(plugin, ManagesAccounts) or _is_naming(policy):
         accounts.want_accounts(backend=backend, people=people, at=now())
     return make_accounts(plugin, backend, only=people)
 
@@ -75,8 +92,11 @@ def make_accounts(plugin: Plugin, backend: Backend, *, only: Iterable[Person] | 
     rows = LocalAccount.objects.filter(_UNMADE, backend=backend).select_related("person").order_by("pk")
     if only is not None:
         rows = rows.filter(person__in=list(only))
-    if policy_of(backend).arrival == AccountPolicy.Arrival.REDIRECT:
+    policy = policy_of(backend)
+    if policy.arrival == AccountPolicy.Arrival.REDIRECT:
         rows = rows.exclude(state=AccountState.WANTED)
+    if not isinstance(plugin, ManagesAccounts):  # then a name is all that can be given
+        rows = rows.filter(state=AccountState.WANTED, username="") if _is_naming(policy) else rows.none()
     busy: Busy | None = None
     found = list(rows[:ACCOUNTS_AT_ONCE])
     keys = _keys_of(found)
@@ -89,11 +109,12 @@ def make_accounts(plugin: Plugin, backend: Backend, *, only: Iterable[Person] | 
 def ensure_account(plugin: Plugin, account: LocalAccount, *, ssh_keys: tuple[str, ...] = ()) -> Outcome:
     """Have one account named, made and let be used. A refusal is written on the account, and is the answer too."""
     if account.state == AccountState.WANTED:
-        account = accounts.name_wanted(account_id=account.pk, at=now())
-    if not isinstance(plugin, ManagesAccounts) or (
-        account.message and not account.username and _is_named_here(account)
-    ):
-        return Done()
+        given = accounts.name_wanted(account_id=account.pk, at=now())
+        if given is None:
+            return Done()  # it waits: why is written on it
+        account = given
+    if not isinstance(plugin, ManagesAccounts):
+        return Done()  # it waits for somebody to make it
     member = replace(_member(account), ssh_keys=ssh_keys)
     answer = asked(lambda: plugin.ensure_account(member))
     if isinstance(answer, Done):
@@ -103,10 +124,6 @@ def ensure_account(plugin: Plugin, account: LocalAccount, *, ssh_keys: tuple[str
     else:
         _note(account, answer)
     return answer
-
-
-def _is_named_here(account: LocalAccount) -> bool:
-    return policy_of(account.backend).naming != AccountPolicy.Naming.GIVEN
 
 
 def end_what_must_end(plugin: Plugin, backend: Backend) -> Outcome:
@@ -165,6 +182,10 @@ def group_of(plugin: Plugin, resource: Resource) -> Outcome:
     if isinstance(answer, Done):
         ProjectGroup.objects.filter(pk=group.pk).update(is_there=True, members=names, told_at=now())
     return answer
+
+
+def _is_naming(policy: AccountPolicy) -> bool:
+    return policy.naming != AccountPolicy.Naming.GIVEN
 
 
 def _group(group: ProjectGroup, names: Iterable[str]) -> Group:

@@ -441,6 +441,7 @@ class LocalAccount(models.Model):
     class Told(models.TextChoices):
         NOTHING = "", "nothing yet"
         ACTIVE = "active", "active"
+        OLD = "old", "active, with what the person was before"
         BLOCKED = "blocked", "blocked"
         GONE = "gone", "gone"
 

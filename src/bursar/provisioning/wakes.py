@@ -9,6 +9,7 @@ from django.db.models import Q
 from bursar.accounting.models import Allocation, Wallet
 from bursar.events.models import Event
 from bursar.kernel.clock import now
+from bursar.provisioning.account_steps import note_changed_people
 from bursar.provisioning.lifecycle import ResourceState
 from bursar.provisioning.models import EventMark, Resource
 
@@ -68,6 +69,10 @@ def resources_to_sync() -> list[int]:
         where |= Q(workspace__organization_id__in=organizations)
     if people:
         where |= Q(workspace__person_id__in=people) | Q(workspace__project__memberships__person_id__in=people)
+    changed = {event.subject_id for event in told if event.kind == "person.edited"}
+    changed |= {event.actor_id for event in told if event.kind.startswith("ssh_key.") and event.actor_id is not None}
+    if changed:
+        note_changed_people(changed)
     EventMark.objects.filter(pk=READER).update(event_id=last_id)
     live = Resource.objects.filter(where).exclude(state=ResourceState.TERMINATED)
     return sorted(set(live.values_list("pk", flat=True)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from bursar.events.models import Event
 from bursar.kernel.clock import stated_time
 from bursar.kernel.errors import DomainError
 from bursar.plugins.contract import BackendUnreachable, Busy, Done, Group, Member, NeedsAction, Refused
-from bursar.provisioning import account_steps, selectors, services, tasks
+from bursar.provisioning import account_steps, reconcile, selectors, services, tasks
 from bursar.provisioning.errors import (
     AccountBlocked,
     AccountGivenUp,
@@ -564,6 +564,55 @@ def test_deactivated__on_the_platform__is_blocked_at_the_backend_and_let_in_agai
     assert (of(world).told, verbs(keeping)) == ("active", [("ensure_account", f"local{world.member.pk}")])
 
 
+def test_a_new_key_or_name__of_the_person__is_told_to_the_backend(world: World, keeping: KeepingPuppet) -> None:
+    ready(world)
+    tasks.read_events(timestamp=0)
+    verbs(keeping)
+    who = {"person": world.member, "by": world.member, "at": world.at}
+    structure.edit_person(**who, full_name="Ada Byron", language="en", time_zone="UTC")
+    later = datetime.now(UTC) + timedelta(minutes=1)  # events are settled by the clock of the database
+    with stated_time(later):
+        tasks.read_events(timestamp=0)
+        assert of(world).told == "old"
+        run_jobs()
+    told = [m for verb, m in keeping.told if isinstance(m, Member)]
+    assert [(m.full_name, m.username) for m in told] == [("Ada Byron", f"local{world.member.pk}")]
+    assert of(world).told == "active"
+
+
+def test_connect__again_at_a_backend_that_ends_nothing__is_made_again(world: World, keeping: KeepingPuppet) -> None:
+    ready(world)
+    disconnect(world)
+    LocalAccount.objects.filter(person=world.member).update(told="active")  # it was told nothing
+    connect(world)
+    run_jobs()
+    assert of(world).state == "active"
+
+
+def test_unsettled__where_nobody_makes_accounts__names_no_backend(world: World, puppet: Puppet) -> None:
+    connect(world)
+    answer(world, username="ada")
+    assert account_steps.unsettled() == []
+
+
+def test_sync__of_a_backend_where_people_answer__asks_no_more_for_more_who_wait(world: World, puppet: Puppet) -> None:
+    policy(world, arrival="on_request")
+    resource = ready(world)
+
+    def count() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert reconcile.sync(resource.pk)
+        return len(captured)
+
+    connect(world)
+    run_jobs()
+    before = count()
+    for number in range(4):
+        connect(world, named(world, f"Person {number}"))
+    run_jobs()
+    assert count() == before
+
+
 def test_message_is_lost__the_next_look__tells_it_again(world: World, keeping: KeepingPuppet) -> None:
     ready(world)
     verbs(keeping)
@@ -645,7 +694,6 @@ def test_claim__missing_in_automatic__stands_on_the_account_and_heals(
     assert "has told us no “preferred_username”" in of(world).message
     says(world.member, preferred_username="ada")
     connect(world)  # "try again"
-    tasks.keep_all_accounts(timestamp=0)
     run_jobs()
     resource.refresh_from_db()
     assert (resource.members, of(world).message) == (["ada"], "")

@@ -188,6 +188,7 @@ def _want(
     else:
         account.message = ""
         account.save()
+        ask_to_keep_accounts(backend.pk)
     return account
 
 
@@ -351,20 +352,23 @@ def want_accounts(*, backend: Backend, people: Iterable[Person], at: datetime) -
 
 
 @transaction.atomic
-def name_wanted(*, account_id: int, at: datetime) -> LocalAccount:
-    """Give a wanted account the name and number that its backend gives by itself, or write on it why there is none."""
+def name_wanted(*, account_id: int, at: datetime) -> LocalAccount | None:
+    """Give a wanted account the name and number that its backend gives by itself.
+
+    returns   the account; None when it cannot have them now, and why is written on it
+    """
     account = LocalAccount.objects.select_related("person", "backend__provider__organization").get(pk=account_id)
     _one_by_one(account.backend)
     account.refresh_from_db(fields=["username", "uid", "state", "message"])
-    before = (account.username, account.uid, account.message)
+    before = (account.username, account.uid)
     try:
         with transaction.atomic():
             give_name(account, with_uid=_numbers_at_once(account.backend))
     except DomainError as refusal:
-        account.message = str(refusal)[:1000]
-    else:
-        account.message = "" if before[:2] != (account.username, account.uid) else account.message
-    if before != (account.username, account.uid, account.message):
+        note_trouble(account_id=account.pk, message=str(refusal))
+        return None
+    if before != (account.username, account.uid):
+        account.message = ""
         account.save(update_fields=["username", "uid", "message"])
     return account
 

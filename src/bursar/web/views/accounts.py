@@ -45,6 +45,8 @@ def what_next(row: MyAccount) -> str:
             return _("Finish on the provider’s page. If you have closed it, go there again from here.")
         if row.is_made_by_plugin:
             return _("It is being made. That takes about a minute; you need not wait here.")
+        if account.username:
+            return _("This name is kept for you. The provider has been told and has to set the account up.")
         return _("The provider has been told and has to set it up. You will find your name here then.")
     kept = (
         _("Your name there is kept for you: connect again, and it is yours as before.") + " "
@@ -162,7 +164,7 @@ def provider_account(request: HttpRequest, backend: int, person: int) -> HttpRes
     may = row.open_actions
     context = {
         "row": row,
-        "may_set": account is None or row.state in {"wanted", "active", "ended"},
+        "may_set": row.state != "blocked" and not (row.state == "active" and account and account.uid is not None),
         "may_block": AccountAction.BLOCK in may,
         "may_unblock": AccountAction.UNBLOCK in may,
         "may_end": AccountAction.END in may,

@@ -18,7 +18,7 @@ from bursar.plugins.contract import ManagesMembers, Pauses
 from bursar.provisioning import selectors, services
 from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, RESOURCE_STATE_TITLES, ResourceState
-from bursar.provisioning.models import Resource
+from bursar.provisioning.models import AccountPolicy, Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
@@ -131,6 +131,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "resource": row,
         "sees_project": may(viewer, Permission.VIEW_PROJECT, row.workspace, at),
         "instructions": instructions_of(details, viewer),
+        "shut_out": shut_out(details, viewer, at),
         "charts": [(usage, chart_of(usage)) for usage in details.components if usage.days],
         "form_values": [(titles.get(name, name), shown_value(value)) for name, value in row.form.items()],
         "moving": row.state in {"creating", "changing", "terminating"},
@@ -143,6 +144,18 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "removable": row.state in {"ok", "changing", "paused", "failed"},
     }
     return page(request, "bursar/resources/resource.html", context)
+
+
+def shut_out(details: ResourceDetails, viewer: Person, at: datetime) -> selectors.MyAccount | None:
+    """The viewer's account at the backend where they may use the resource and something is theirs to do or to know first:
+    to connect, to read why they are blocked, or what stands in the way."""
+    backend_id = details.resource.offering.backend_id
+    if backend_id is None or not any(m.person == viewer and not m.username for m in details.members):
+        return None
+    row = next(iter(selectors.my_accounts(viewer, at=at, backend_id=backend_id)), None)
+    if row is None or (row.state == "none" and row.policy.arrival == AccountPolicy.Arrival.AUTOMATIC):
+        return None
+    return row
 
 
 def instructions_of(details: ResourceDetails, viewer: Person) -> str:
