@@ -120,7 +120,9 @@ def ensure_account(plugin: Plugin, account: LocalAccount, *, ssh_keys: tuple[str
     if isinstance(answer, Done):
         uid = answer.state.get("uid")
         told_uid = uid if isinstance(uid, int) and not isinstance(uid, bool) else None
-        accounts.note_account(account_id=account.pk, username=answer.backend_id, uid=told_uid, at=now())
+        accounts.note_account(
+            backend=account.backend, person_id=account.person_id, username=answer.backend_id, uid=told_uid, at=now()
+        )
     else:
         _note(account, answer)
     return answer

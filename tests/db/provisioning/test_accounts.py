@@ -38,7 +38,7 @@ from bursar.provisioning.errors import (
     UsernameTaken,
 )
 from bursar.provisioning.models import AccountPolicy, LocalAccount, ProjectGroup, Resource
-from bursar.provisioning.services.accounts import people_there
+from bursar.provisioning.services.accounts import note_account, people_there
 from bursar.structure import services as structure
 from bursar.structure.errors import NotWithToken
 from bursar.structure.models import ApiToken, Person
@@ -664,6 +664,19 @@ def test_plugin__tells_what_cannot_be__is_not_believed(
     run_jobs()
     assert (of(world).state, of(world).username) == ("wanted", "")
     assert of(world).message.startswith(why)
+
+
+def test_note_account__that_nobody_asked_for__is_taken_only_where_they_come_by_themselves(
+    world: World, puppet: Puppet
+) -> None:
+    told = {"backend": world.backend, "person_id": world.member.pk, "username": "ada", "at": world.at}
+    policy(world, arrival="on_request")
+    assert note_account(**told) is False
+    assert not LocalAccount.objects.exists()
+    policy(world, arrival="automatic")
+    assert note_account(**told) is True
+    assert (of(world).state, of(world).username, of(world).told) == ("active", "ada", "active")
+    assert [kind for kind, _facts in told_events(world)] == ["account.wanted", "account.set"]
 
 
 def test_plugin__tells_a_number_where_none_was_given__is_believed(world: World, keeping: KeepingPuppet) -> None:

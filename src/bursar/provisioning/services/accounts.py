@@ -374,16 +374,27 @@ def name_wanted(*, account_id: int, at: datetime) -> LocalAccount | None:
 
 
 @transaction.atomic
-def note_account(*, account_id: int, username: str, uid: int | None = None, at: datetime) -> bool:
+def note_account(*, backend: Backend, person_id: int, username: str, uid: int | None = None, at: datetime) -> bool:
     """Keep that the backend holds the account, and the name and number it gave where we gave none.
+
+    One that nobody asked for is taken only where accounts come by themselves.
 
     A name or a number that cannot be, or that somebody else bears, is not believed: it is written on the account.
     returns   whether the account bears what was told
     """
-    found = LocalAccount.objects.select_related("person", "backend").get(pk=account_id)
-    _one_by_one(found.backend)
-    account = _locked(found.backend, found.person)
-    assert account is not None  # it bears a name, or is about to: it is not deleted
+    _one_by_one(backend)
+    account = _locked(backend, Person(pk=person_id))
+    if account is None:
+        if policy_of(backend).arrival != AccountPolicy.Arrival.AUTOMATIC:
+            return False
+        _step(
+            LocalAccount(backend=backend, person_id=person_id, state=AccountState.ENDED),
+            AccountAction.CONNECT,
+            by=None,
+            at=at,
+        )
+        account = _locked(backend, Person(pk=person_id))
+        assert account is not None
     others = LocalAccount.objects.filter(backend=account.backend).exclude(pk=account.pk)
     fault = ""
     if not (username or account.username) or not USERNAME.fullmatch(username or account.username):
