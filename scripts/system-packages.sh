@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that the fullest test run uses: a browser, SLURM with its
-# accounting database, and the oldest PostgreSQL that Bursar supports. Root, Debian 12.
+# accounting database, OpenLDAP, and the oldest PostgreSQL that Bursar supports. Root, Debian 12.
 # Bursar itself needs none of them.
 set -euo pipefail
 
@@ -8,6 +8,7 @@ packages=(
     postgresql-15            # the oldest supported PostgreSQL; the database tests run on it too
     chromium fonts-dejavu-core fonts-noto-color-emoji
     openssh-client           # SLURM reached over ssh
+    slapd ldap-utils         # a directory; the plugin `ldap` writes to a real one
     slurmctld slurmd slurmdbd slurm-client munge mariadb-server
 )
 

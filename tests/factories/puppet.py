@@ -1,7 +1,7 @@
 """A plugin whose answers a test decides: for what no real backend can be made to do at a chosen moment."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import pytest
 
@@ -11,7 +11,9 @@ from bursar.plugins.contract import (
     ComponentQuota,
     DesiredResource,
     Done,
+    Group,
     Health,
+    Member,
     Observation,
     Outcome,
     Plugin,
@@ -77,9 +79,49 @@ class Puppet(Plugin):
         return self.batches.pop(0) if self.batches else UsageBatch([], mark)
 
 
+class KeepingPuppet(Puppet):
+    """One that also keeps accounts and groups: it makes what it is told, and gives "local<person>" where it is told none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, Member | Group]] = []
+
+    def _said(self, verb: str, what: Member | Group, name: str) -> Outcome:
+        self.told.append((verb, what))
+        waiting = self.answers.get(verb)
+        answer = waiting.pop(0) if waiting else Done(backend_id=name)
+        return answer(what) if callable(answer) else answer  # type: ignore[arg-type]
+
+    def ensure_account(self, member: Member) -> Outcome:
+        return self._said("ensure_account", member, member.username or f"local{member.person_id}")
+
+    def block_account(self, member: Member) -> Outcome:
+        return self._said("block_account", member, member.username)
+
+    def remove_account(self, member: Member) -> Outcome:
+        return self._said("remove_account", member, member.username)
+
+    def ensure_group(self, group: Group) -> Outcome:
+        return self._said("ensure_group", group, group.name)
+
+    def remove_group(self, group: Group) -> Outcome:
+        return self._said("remove_group", group, group.name)
+
+
 def use_puppet(monkeypatch: pytest.MonkeyPatch) -> Puppet:
     """Every backend is moved by this puppet from now on."""
-    puppet = Puppet()
+    return _use(Puppet(), monkeypatch)
+
+
+def use_keeping_puppet(monkeypatch: pytest.MonkeyPatch) -> KeepingPuppet:
+    """Every backend is moved by this puppet, which keeps accounts, from now on."""
+    return _use(KeepingPuppet(), monkeypatch)
+
+
+P = TypeVar("P", bound=Puppet)
+
+
+def _use(puppet: P, monkeypatch: pytest.MonkeyPatch) -> P:
     monkeypatch.setattr(registry, "make", lambda _backend: puppet)
-    monkeypatch.setattr(registry, "plugin_class", lambda _key: Puppet)
+    monkeypatch.setattr(registry, "plugin_class", lambda _key: type(puppet))
     return puppet

@@ -234,4 +234,4 @@ def work_off(agent: Agent) -> None:
         due = agent.queue.take(wait=False)
         if due is None:
             return
-        agent.queue.done(due.pk, agent.work(due))
+        agent.queue.done(due.key, agent.work(due))

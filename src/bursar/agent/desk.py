@@ -6,8 +6,8 @@ from typing import Any
 from bursar.agent.client import Client
 from bursar.agent.store import Store
 from bursar.plugins import wire
-from bursar.plugins.contract import ComponentQuota, Done, Member, Outcome
-from bursar.plugins.steps import QuotaOffer, Wish
+from bursar.plugins.contract import ComponentQuota, Done, Group, NeedsAction, Outcome, Plugin, Refused
+from bursar.plugins.steps import GroupWork, QuotaOffer, Step, Wish
 
 
 class Desk:
@@ -40,8 +40,19 @@ class Desk:
     def note_removed(self, wish: Wish) -> Wish | None:
         return self.wish() if self._tell("removed") else None
 
-    def note_account(self, wish: Wish, member: Member, made: Done) -> Wish | None:
-        self._tell("account", person_id=member.person_id, username=made.backend_id)
+    def keep_accounts(self, plugin: Plugin, wish: Wish) -> Step:
+        """Accounts come and go by themselves (`work_account`); the resource is looked at again when one is there."""
+        return Done(), wish
+
+    def group_work(self, wish: Wish) -> GroupWork | Refused | NeedsAction | None:
+        told = self._client.post(f"/provider/resources/{self.state['id']}/group-work")
+        if told["group"] is not None:
+            return GroupWork(wire.load(Group, told["group"]), bool(told["is_to_go"]))
+        answer = None if told["answer"] is None else wire.load_answer(told["answer"])
+        return answer if isinstance(answer, Refused | NeedsAction) else None
+
+    def note_group(self, wish: Wish, work: GroupWork) -> Wish | None:
+        self._tell("group", group=wire.dump(work.group), is_to_go=work.is_to_go)
         return self.wish()
 
     def note_members(self, wish: Wish, usernames: Sequence[str]) -> Wish | None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -26,10 +26,14 @@ from bursar.plugins import wire
 from bursar.plugins.contract import (
     Busy,
     Done,
+    EndsAccounts,
     Finding,
     Health,
+    ManagesAccounts,
+    Member,
     NeedsAction,
     OfferingDefaults,
+    Outcome,
     Plugin,
     Presence,
     Provisions,
@@ -61,35 +65,43 @@ class NotInCharge(Exception):
 
 @dataclass(order=True)
 class Due:
-    """A resource to be looked at at a time of the process's clock."""
+    """A resource or an account to be looked at at a time of the process's clock."""
 
     at: float
     pk: int = field(compare=False)
     attempts: int = field(default=0, compare=False)
     mend: bool = field(default=False, compare=False)
+    kind: str = field(default="resource", compare=False)
+
+    @property
+    def key(self) -> "Key":
+        return self.kind, self.pk
+
+
+Key = tuple[str, int]
 
 
 class Queue:
-    """Resources by when they are due; each is in hand once at a time, and what comes meanwhile is done after."""
+    """Resources and accounts by when they are due; each is in hand once at a time, and what comes meanwhile is done after."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._heap: list[Due] = []
-        self._waiting: dict[int, Due] = {}
-        self._in_hand: set[int] = set()
-        self._again: dict[int, Due] = {}
+        self._waiting: dict[Key, Due] = {}
+        self._in_hand: set[Key] = set()
+        self._again: dict[Key, Due] = {}
         self.closed = False
 
     def put(self, due: Due) -> None:
-        """The earlier of two for one resource counts."""
+        """The earlier of two for one thing counts."""
         with self._changed:
-            if due.pk in self._in_hand:
-                self._again[due.pk] = _earlier(self._again.get(due.pk), due)
+            if due.key in self._in_hand:
+                self._again[due.key] = _earlier(self._again.get(due.key), due)
                 return
-            known = self._waiting.get(due.pk)
+            known = self._waiting.get(due.key)
             chosen = _earlier(known, due)
             if chosen is not known:
-                self._waiting[due.pk] = chosen
+                self._waiting[due.key] = chosen
                 heapq.heappush(self._heap, chosen)
             self._changed.notify()
 
@@ -97,30 +109,30 @@ class Queue:
         """The next that is due; None: the queue was closed, or (not `wait`) nothing is due now."""
         with self._changed:
             while not self.closed:
-                while self._heap and self._waiting.get(self._heap[0].pk) is not self._heap[0]:
+                while self._heap and self._waiting.get(self._heap[0].key) is not self._heap[0]:
                     heapq.heappop(self._heap)  # an earlier one took its place
                 left = self._heap[0].at - time.monotonic() if self._heap else None
                 if left is not None and left <= 0:
                     due = heapq.heappop(self._heap)
-                    del self._waiting[due.pk]
-                    self._in_hand.add(due.pk)
+                    del self._waiting[due.key]
+                    self._in_hand.add(due.key)
                     return due
                 if not wait:
                     return None
                 self._changed.wait(left)
         return None
 
-    def done(self, pk: int, again: Due | None = None) -> None:
+    def done(self, key: Key, again: Due | None = None) -> None:
         with self._changed:
-            self._in_hand.discard(pk)
-            meanwhile = self._again.pop(pk, None)
+            self._in_hand.discard(key)
+            meanwhile = self._again.pop(key, None)
         for due in (again, meanwhile):
             if due is not None:
                 self.put(due)
 
-    def holds(self, pk: int) -> bool:
+    def holds(self, key: Key) -> bool:
         with self._changed:
-            return pk in self._waiting or pk in self._in_hand
+            return key in self._waiting or key in self._in_hand
 
     def close(self) -> None:
         with self._changed:
@@ -136,7 +148,7 @@ def _earlier(one: Due | None, other: Due) -> Due:
     if one is None:
         return other
     first, second = sorted((one, other))
-    return Due(first.at, first.pk, first.attempts, first.mend or second.mend)
+    return Due(first.at, first.pk, first.attempts, first.mend or second.mend, first.kind)
 
 
 @dataclass
@@ -288,11 +300,13 @@ class Agent:
         is done.
         """
         ours = subject.state is not None and subject.state.get("backend_id") in self.parts
-        if subject.kind != "resource" or subject.state is None or not ours:
+        if subject.kind == "account" and subject.state is not None and ours and subject.state["work"]:
+            self.queue.put(Due(time.monotonic(), subject.id, kind="account"))
+        elif subject.kind != "resource" or subject.state is None or not ours:
             self.store.note_done(subject.kind, subject.id, subject.number)
         elif not kinds or not OWN_KINDS.issuperset(kinds):
             self.queue.put(Due(time.monotonic(), subject.id))
-        elif not self.queue.holds(subject.id):
+        elif not self.queue.holds(("resource", subject.id)):
             if subject.state["wish"]["matches"]:
                 self.store.note_done(subject.kind, subject.id, subject.number)
             else:
@@ -300,16 +314,16 @@ class Agent:
 
     # -------------------------------------------------------------------------------------------- one resource
     def work(self, due: Due) -> Due | None:
-        """Bring one resource's backend to match; answers when it is to be looked at again, None = when something changes.
+        """Bring a backend to match as to one thing; answers when it is to be looked at again, None = when something changes.
 
         raises   NotInCharge
         """
-        subject = self.store.subject("resource", due.pk)
+        subject = self.store.subject(due.kind, due.pk)
         if subject is None or subject.state is None:
             return None
-        name = f"resource {due.pk}"
+        name = f"{due.kind} {due.pk}"
         try:
-            again = self._work(subject, due)
+            again = self._work(subject, due) if due.kind == "resource" else self._work_account(subject, due)
         except Away as error:
             return self._later(due, name, f"Bursar does not answer: {error}")
         except Refused as refusal:
@@ -324,7 +338,7 @@ class Agent:
             return self._later(due, name, f"{type(error).__name__}: the agent's log says where")
         if again is None:
             self.trouble.pop(name, None)
-            self.store.note_done("resource", due.pk, subject.number)
+            self.store.note_done(due.kind, due.pk, subject.number)
         return again
 
     def _later(self, due: Due, name: str, message: str, *, seconds: float | None = None) -> Due:
@@ -332,7 +346,7 @@ class Agent:
         known = self.trouble.get(name)
         since = known.since if known else now().isoformat(timespec="seconds")
         self.trouble[name] = Trouble(name, message[:1000], since, due.attempts + 1)
-        return Due(time.monotonic() + pause, due.pk, due.attempts + 1, due.mend)
+        return Due(time.monotonic() + pause, due.pk, due.attempts + 1, due.mend, due.kind)
 
     def _work(self, subject: Subject, due: Due) -> Due | None:
         assert subject.state is not None
@@ -358,6 +372,43 @@ class Agent:
             elif isinstance(answer, NeedsAction) and still:
                 return self._later(due, name, answer.what, seconds=60)
         return Due(time.monotonic() + 1, due.pk)
+
+    def _work_account(self, subject: Subject, due: Due) -> Due | None:
+        """Have one account made, blocked or removed at the backend, and say what it answered."""
+        state = subject.state
+        assert state is not None
+        name = f"account {due.pk}"
+        for _ in range(WISHES_AT_ONCE):
+            work = state["work"]
+            if not work:
+                return None
+            try:
+                answer = self._ask_account(self.plugin(state["backend_id"]), work, wire.load(Member, state["member"]))
+            except Unreachable as error:
+                return self._later(due, name, str(error))
+            if answer is None:
+                return None
+            told = self.client.post(
+                f"/provider/local-accounts/{due.pk}/answers", {"work": work, "answer": wire.dump_answer(answer)}
+            )
+            state = told["state"]
+            self.store.keep_state("account", due.pk, state)
+            if isinstance(answer, Busy) and told["still"]:
+                return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
+            if isinstance(answer, NeedsAction | PluginRefused) and told["still"]:
+                words = answer.what if isinstance(answer, NeedsAction) else answer.why
+                return self._later(due, name, words, seconds=PAUSE_MAX_SECONDS)
+        return Due(time.monotonic() + 1, due.pk, kind="account")
+
+    def _ask_account(self, plugin: Plugin, work: str, member: Member) -> Outcome | None:
+        """None: the plugin does not do this, and somebody else has to."""
+        if work == "make":
+            return asked(lambda: plugin.ensure_account(member)) if isinstance(plugin, ManagesAccounts) else None
+        if not isinstance(plugin, EndsAccounts):
+            return None
+        if work == "remove":
+            return asked(lambda: plugin.remove_account(member))
+        return asked(lambda: plugin.block_account(replace(member, blocked=True)))
 
     def _keep(self, desk: Desk, wish: Wish, due: Due) -> Due | None:
         """Members and quota of a resource that matches; with `mend`, everything that may have been changed by hand."""
@@ -527,7 +578,7 @@ class Agent:
         self.catch_up()
         while (due := self.queue.take(wait=False)) is not None:
             again = self.work(due)
-            self.queue.done(due.pk, again)
+            self.queue.done(due.key, again)
             self.read_events(wait=0)
         self.measure_all()
         self.tell_all()
@@ -606,11 +657,11 @@ class Agent:
 
     def _take(self) -> None:
         while not self._ending() and (due := self.queue.take()) is not None:
-            again: Due | None = Due(time.monotonic() + 5, due.pk, due.attempts + 1, due.mend)
+            again: Due | None = Due(time.monotonic() + 5, due.pk, due.attempts + 1, due.mend, due.kind)
             try:
                 again = self.work(due)
             finally:
-                self.queue.done(due.pk, again)
+                self.queue.done(due.key, again)
 
     def _tell(self) -> None:
         pause = 1.0

@@ -21,6 +21,7 @@ NOUNS: Final = (
     "metering",
     "usage",
     "provisioning",
+    "accounts",
     "grants",
     "provider",
     "delivery",

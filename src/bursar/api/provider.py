@@ -21,10 +21,12 @@ from bursar.catalogue.errors import ProviderNotFound
 from bursar.catalogue.models import Agent, Backend, ServiceProvider
 from bursar.catalogue.services import agents
 from bursar.delivery import feed
-from bursar.delivery.states import resource_state
+from bursar.delivery.states import account_states, resource_state
 from bursar.plugins import wire
-from bursar.plugins.contract import ComponentQuota, Finding, Health, Severity, UsageRecord
+from bursar.plugins.contract import ComponentQuota, Finding, Group, Health, Outcome, Severity, UsageRecord
+from bursar.plugins.steps import GroupWork
 from bursar.provisioning import selectors as provisioning
+from bursar.provisioning.account_steps import Work
 from bursar.provisioning.desired import wishes_of
 from bursar.provisioning.models import ProviderMessage, Resource, SetAside
 from bursar.provisioning.services import messages, set_aside, site
@@ -342,10 +344,18 @@ class RemovedIn(Strict):
     step: Literal["removed"]
 
 
-class AccountIn(Strict):
-    step: Literal["account"]
-    person_id: int
-    username: str = Field(max_length=64)
+class GroupOfProject(Strict):
+    project_id: int
+    slug: str = Field(max_length=80)
+    name: str = Field(max_length=32)
+    gid: int
+    usernames: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=10_000)
+
+
+class GroupIn(Strict):
+    step: Literal["group"]
+    group: GroupOfProject
+    is_to_go: bool = False
 
 
 class MembersIn(Strict):
@@ -377,7 +387,7 @@ class InStepIn(Strict):
 
 
 AnyStep = Annotated[
-    MadeIn | RemovedIn | AccountIn | MembersIn | QuotaIn | OutcomeIn | UnreachableIn | InStepIn,
+    MadeIn | RemovedIn | GroupIn | MembersIn | QuotaIn | OutcomeIn | UnreachableIn | InStepIn,
     Field(discriminator="step"),
 ]
 
@@ -427,6 +437,66 @@ def offer_quota(request: HttpRequest, resource_id: int, provider_id: ProviderId 
     return {"number": offer.number, "is_told": offer.is_told, "shares": shares}
 
 
+class GroupWorkOut(Schema):
+    group: dict[str, Any] | None = Field(description="to be made exactly so; null: nothing is to be done")
+    is_to_go: bool = Field(False, description="to be taken away instead")
+    answer: dict[str, Any] | None = Field(None, description="what stands in the way, as a plugin would answer it")
+
+
+@router.post(
+    "/provider/resources/{resource_id}/group-work",
+    response={200: GroupWorkOut, **PROBLEMS},
+    summary="What is to be done about the group of its project",
+)
+def group_work(request: HttpRequest, resource_id: int, provider_id: ProviderId = None, session: Session = None) -> Any:
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    work = site.group_work(resource=site.resource_of(provider=provider, agent=agent, resource_id=resource_id))
+    if work is None:
+        return {"group": None}
+    if isinstance(work, GroupWork):
+        return {"group": wire.dump(work.group), "is_to_go": work.is_to_go}
+    return {"group": None, "answer": wire.dump_answer(work)}
+
+
+class AccountAnswerIn(Strict):
+    """What a backend answered when it was asked to make, block or remove an account."""
+
+    work: Literal["make", "block", "remove"]
+    answer: dict[str, Any] = Field(description="`answer`: done, busy, needs_action or refused, and its fields")
+
+
+class AccountStateOut(Schema):
+    still: bool = Field(description="false: something else is wanted of it by now")
+    state: dict[str, Any] = Field(description="the account's whole state, as the feed tells it")
+
+
+@router.post(
+    "/provider/local-accounts/{account_id}/answers",
+    response={200: AccountStateOut, **PROBLEMS},
+    summary="What a backend at the site answered about an account",
+)
+def take_account_answer(
+    request: HttpRequest,
+    account_id: int,
+    payload: AccountAnswerIn,
+    provider_id: ProviderId = None,
+    session: Session = None,
+) -> Any:
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    account = site.account_of(provider=provider, agent=agent, account_id=account_id)
+    still = site.note_account(account=account, work=Work(payload.work), answer=_read_answer(payload.answer))
+    return {"still": still, "state": account_states(provider, [account_id], at_of(request))[account_id]}
+
+
+def _read_answer(told: Mapping[str, Any]) -> Outcome:
+    try:
+        return wire.load_answer(told)
+    except wire.Unreadable as error:
+        raise HttpError(422, gettext("The answer cannot be read: {why}").format(why=error)) from None
+
+
 @router.post(
     "/provider/resources/{resource_id}/steps",
     response={200: StepOut, **PROBLEMS},
@@ -445,19 +515,16 @@ def take_step(
             still = site.note_made(**named, backend_id=step.backend_id, state=step.state, access=step.access)
         case RemovedIn():
             still = site.note_removed(**named)
-        case AccountIn():
-            still = site.note_account(resource=resource, person_id=step.person_id, username=step.username, at=at)
+        case GroupIn():
+            group = Group(**{**step.group.dict(), "usernames": tuple(step.group.usernames)})
+            still = site.note_group(resource=resource, work=GroupWork(group, step.is_to_go))
         case MembersIn():
             still = site.note_members(resource=resource, usernames=step.usernames, at=at)
         case QuotaIn():
             shares = [ComponentQuota(s.component, s.available, s.locked, s.reported) for s in step.shares]
             still = site.note_quota(resource=resource, number=step.number, shares=shares, at=at)
         case OutcomeIn():
-            try:
-                outcome = wire.load_answer(step.answer)
-            except wire.Unreadable as error:
-                raise HttpError(422, gettext("The answer cannot be read: {why}").format(why=error)) from None
-            still = site.note_answer(**named, paused=step.paused, answer=outcome)
+            still = site.note_answer(**named, paused=step.paused, answer=_read_answer(step.answer))
         case UnreachableIn():
             still = site.note_unreachable(**named, message=step.message)
         case InStepIn():

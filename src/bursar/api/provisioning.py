@@ -1,4 +1,4 @@
-"""Orders, resources, local accounts and usage by resource."""
+"""Orders, resources and usage by resource."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from bursar.kernel.refusals import words
 from bursar.plugins.contract import UsageRecord
 from bursar.provisioning import selectors, services
 from bursar.provisioning.lifecycle import OrderState, ResourceState
-from bursar.provisioning.models import LocalAccount, Order, OrderComment, OrderDecision, Resource, ResourceFact, Side
+from bursar.provisioning.models import Order, OrderComment, OrderDecision, Resource, ResourceFact, Side
 from bursar.provisioning.services.policies import provider_approval_of
 from bursar.structure.models import Organization
 
@@ -350,18 +350,6 @@ class WorkDone(Strict):
     backend_id: str = Field("", max_length=255)
     access: dict[str, str] | None = Field(None, description="label -> value; as before when empty")
     note: str = Field("", max_length=2000)
-
-
-class AccountOut(Schema):
-    backend_id: int
-    person_id: int
-    full_name: str
-    email: str
-    username: str = Field(description="empty = none yet")
-
-
-class AccountIn(Strict):
-    username: str = Field(max_length=64)
 
 
 class RecordIn(Strict):
@@ -763,59 +751,7 @@ def report_usage(request: HttpRequest, resource_id: int, payload: RecordsIn) -> 
     return {"posted": answer.posted, "duplicates": list(answer.duplicates)}
 
 
-# ------------------------------------------------------------------------------------------------ accounts, approval
-@router.get(
-    "/provider/accounts",
-    response=Page[AccountOut],
-    tags=["Local accounts"],
-    summary="Who uses your backends, and as which user",
-)
-def list_accounts(request: HttpRequest, paging: Paging, backend_id: Annotated[int | None, Query()] = None) -> Any:
-    rows = selectors.local_accounts(
-        person_of(request), at=at_of(request), backend_id=None if backend_id is None else _key(backend_id)
-    )
-    return page_of(request, [_account(row.backend.pk, row.person, row.account) for row in rows], paging)
-
-
-def _account(backend_id: int, person: Any, account: LocalAccount | None) -> dict[str, Any]:
-    return {
-        "backend_id": backend_id,
-        "person_id": person.pk,
-        "full_name": person.full_name,
-        "email": person.email,
-        "username": "" if account is None else account.username,
-    }
-
-
-@router.put(
-    "/provider/accounts/{backend_id}/{person_id}",
-    response={200: AccountOut, **PROBLEMS},
-    tags=["Local accounts"],
-    summary="Say which local user a person is",
-)
-def set_account(request: HttpRequest, backend_id: int, person_id: int, payload: AccountIn) -> Any:
-    person, at = person_of(request), at_of(request)
-    backend = selectors.backend_to_manage_accounts_of(person, _key(backend_id), at=at)
-    user = selectors.person_at_backend(backend, _key(person_id), at=at)
-    account = services.set_local_account(backend=backend, person=user, username=payload.username, by=person, at=at)
-    return _account(backend.pk, user, account)
-
-
-@router.delete(
-    "/provider/accounts/{backend_id}/{person_id}",
-    response={204: None, **PROBLEMS},
-    tags=["Local accounts"],
-    summary="Take the mapping back",
-)
-def remove_account(request: HttpRequest, backend_id: int, person_id: int) -> Status[None]:
-    person, at = person_of(request), at_of(request)
-    backend = selectors.backend_to_manage_accounts_of(person, _key(backend_id), at=at)
-    services.remove_local_account(
-        backend=backend, person=selectors.person_at_backend(backend, _key(person_id), at=at), by=person, at=at
-    )
-    return Status(204, None)
-
-
+# ------------------------------------------------------------------------------------------------ approval
 @router.get(
     "/provider/offerings/{offering_id}/approval",
     response={200: ApprovalOut, **PROBLEMS},

@@ -1,4 +1,4 @@
-"""`bursar keys`: a new key for the secrets at rest, and bringing what is stored up to it.
+"""`bursar keys`: a new key for the secrets at rest, bringing what is stored up to it, and a new key to sign with.
 
 The order is: `add`, restart every process, `rotate`, and only then may the old key be taken away: a process reads its keys when
 it starts.
@@ -13,7 +13,9 @@ from bursar.config import environment
 from bursar.config.home import home
 from bursar.config.keys import KEYS_FILE
 
-app = typer.Typer(help="The keys that encrypt backends' secrets.", no_args_is_help=True)
+app = typer.Typer(
+    help="The keys that encrypt secrets at rest, and those that sign tokens for providers.", no_args_is_help=True
+)
 out = Console(highlight=False)
 
 
@@ -42,18 +44,44 @@ def add() -> None:
 
 @app.command()
 def rotate() -> None:
-    """Encrypt every backend's secrets anew under the first key. Safe to repeat and to break off."""
+    """Encrypt backends' secrets and signing keys anew under the first key. Safe to repeat and to break off."""
     from bursar.config.cli import setup
 
     setup()
     from bursar.catalogue.services import rotate_secrets
     from bursar.kernel.clock import now
+    from bursar.provisioning.services.signing import re_encrypt_signing_keys
 
     done = rotate_secrets(at=now())
+    lost = re_encrypt_signing_keys(at=now())
     out.print(f"{done.count} backends’ secrets lie under the first key.", markup=False)
     if done.unreadable:
         out.print(
             f"No key fits these, enter their secrets again: {', '.join(done.unreadable)}.", style="red", markup=False
         )
+    if lost:
+        told = f"No key opens the signing keys {', '.join(lost)}: make a new one with bursar keys renew --at-once."
+        out.print(told, style="red", markup=False)
+    if done.unreadable or lost:
         raise typer.Exit(1)
     out.print("Keys after the first may be taken away.", markup=False)
+
+
+@app.command()
+def renew(
+    at_once: bool = typer.Option(
+        False, "--at-once", help="End the old signing keys now: for when they are lost, or may be known to others."
+    ),
+) -> None:
+    """Make a new key that signs the tokens with which people go to a provider. The old one stays published meanwhile."""
+    from bursar.config.cli import setup
+
+    setup()
+    from bursar.kernel.clock import now
+    from bursar.provisioning.services.signing import make_signing_key
+
+    made = make_signing_key(at_once=at_once, by=None, at=now())
+    out.print(
+        f"The signing key {made.kid} is published, and signs from {made.signs_from:%Y-%m-%d %H:%M:%S} UTC.",
+        markup=False,
+    )

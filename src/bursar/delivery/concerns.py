@@ -15,6 +15,7 @@ from bursar.provisioning.models import LocalAccount, Order, Resource
 from bursar.provisioning.wakes import resources_concerned, wallets_concerned
 
 Subject = FeedEntry.Subject
+LOOK_AT_ACCOUNT: Final = "account.look"
 LOOK: Final = "resource.look"
 """In place of a kind: nothing happened to the resource itself, but to its wallet, its members or its share."""
 
@@ -45,7 +46,7 @@ def concerns_of(untold: Iterable[Untold]) -> list[Concern]:
     _orders(events, add)
     _wallets(events, add)
     _projects(events, add)
-    _accounts(events, add)
+    _accounts(events, untold, add)
     return list(found.values())
 
 
@@ -99,9 +100,12 @@ def _projects(events: list[Event], add: Add) -> None:
         add(provider_id, Subject.PROJECT, project_id, kinds[project_id])
 
 
-def _accounts(events: list[Event], add: Add) -> None:
+def _accounts(events: list[Event], untold: list[Untold], add: Add) -> None:
     """A local account itself, and the person behind it: a name, a key, whether they are still let in."""
     kinds: dict[tuple[int, int], set[str]] = {}
+    named = {row.subject_id for row in untold if row.subject_type == Subject.ACCOUNT and row.subject_id is not None}
+    for pk, provider_id in LocalAccount.objects.filter(pk__in=named).values_list("pk", "backend__provider_id"):
+        add(provider_id, Subject.ACCOUNT, pk, {LOOK_AT_ACCOUNT})
     told = [event for event in events if event.kind.startswith("account.")]
     for event in told:
         if event.provider_id is not None:

@@ -5,6 +5,7 @@ ISO 8601 in UTC; quantities are whole ticks, or, where a plugin is meant, whole 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ from bursar.catalogue.models import ServiceProvider
 from bursar.delivery.models import FeedEntry
 from bursar.plugins import wire
 from bursar.plugins.steps import Wish
+from bursar.provisioning.account_steps import member_of, work_on
 from bursar.provisioning.desired import wishes_of
-from bursar.provisioning.lifecycle import OrderState, ResourceState
+from bursar.provisioning.lifecycle import AccountState, OrderState, ResourceState
 from bursar.provisioning.models import LocalAccount, Order, Resource
 from bursar.provisioning.services._common import ORDER_RELATED, RESOURCE_RELATED
 from bursar.structure.models import Membership, Project, SshKey, Workspace
@@ -159,7 +161,7 @@ def project_states(provider: ServiceProvider, ids: Collection[int], at: datetime
     )
     names: dict[int, dict[str, str]] = {}
     for person_id, backend_id, username in LocalAccount.objects.filter(
-        backend__provider=provider, person_id__in={m.person_id for m in memberships}
+        backend__provider=provider, person_id__in={m.person_id for m in memberships}, state=AccountState.ACTIVE
     ).values_list("person_id", "backend_id", "username"):
         names.setdefault(person_id, {})[str(backend_id)] = username
     members: dict[int, list[State]] = {}
@@ -192,9 +194,11 @@ def project_states(provider: ServiceProvider, ids: Collection[int], at: datetime
 
 
 def account_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
+    """An account, the person behind it, and (`work`) what the backend is still to be asked about it."""
     rows = list(
         LocalAccount.objects.filter(pk__in=ids, backend__provider=provider).select_related("person").order_by("pk")
     )
+    work = work_on([row.pk for row in rows])
     keys: dict[int, list[str]] = {}
     for person_id, key in (
         SshKey.objects.filter(person_id__in={row.person_id for row in rows})
@@ -207,6 +211,11 @@ def account_states(provider: ServiceProvider, ids: Collection[int], at: datetime
             "id": row.pk,
             "backend_id": row.backend_id,
             "username": row.username,
+            "uid": row.uid,
+            "state": row.state,
+            "reason": row.reason,
+            "work": work.get(row.pk),
+            "member": wire.dump(replace(member_of(row), ssh_keys=tuple(keys.get(row.person_id, ())))),
             "person": {
                 "id": row.person_id,
                 "full_name": row.person.full_name,

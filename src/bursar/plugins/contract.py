@@ -27,13 +27,35 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person who may use the resource. `username` is the local account at this backend, "" while there is none."""
+    """A person who may use the resource. `username` is the local account at this backend, "" while there is none.
+
+    username   to `ManagesAccounts`: the name the account is to bear, or bears; "" = the backend gives one
+    uid        the number of the account where one is known
+    blocked    the account may not be used now. Among the members of a resource such a person's `username` is "", so that a
+               plugin that does not look at this leaves them out as it leaves out who has no account
+    """
 
     person_id: int
     email: str
     full_name: str
     username: str = ""
     ssh_keys: tuple[str, ...] = ()
+    uid: int | None = None
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The UNIX group of a project at this backend. Its name and number never change once they are given.
+
+    usernames   exactly who is in it, each with a usable account
+    """
+
+    project_id: int
+    slug: str
+    name: str
+    gid: int
+    usernames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +364,35 @@ class EnforcesQuota(Protocol):
 @runtime_checkable
 class ManagesAccounts(Protocol):
     def ensure_account(self, member: Member) -> Outcome:
-        """Make (or find) the person's local account; Done.backend_id is the username."""
+        """Make (or find) the person's local account and let it be used; Done.backend_id is the username.
+
+        A member with a username gets an account of this very name, and of this uid, or the answer is Refused. One that
+        was blocked or removed before is usable again.
+        """
+        ...
+
+
+@runtime_checkable
+class EndsAccounts(Protocol):
+    """For plugins that manage accounts: what becomes of an account that may not be used. Both are asked with a username."""
+
+    def block_account(self, member: Member) -> Outcome:
+        """Let nobody log in by it; what belongs to it stays. An account that is not there is Done."""
+        ...
+
+    def remove_account(self, member: Member) -> Outcome:
+        """Take it away, its files not; the same name and uid may be asked for again. Not there is Done."""
+        ...
+
+
+@runtime_checkable
+class ManagesGroups(Protocol):
+    def ensure_group(self, group: Group) -> Outcome:
+        """Make the project's group and have exactly `group.usernames` in it; Done.backend_id is its name."""
+        ...
+
+    def remove_group(self, group: Group) -> Outcome:
+        """Take the group away; the same name and number may be asked for again. Not there is Done."""
         ...
 
 
@@ -377,6 +427,8 @@ PROTOCOLS: Mapping[str, type] = {
     "pauses": Pauses,
     "enforces_quota": EnforcesQuota,
     "manages_accounts": ManagesAccounts,
+    "ends_accounts": EndsAccounts,
+    "manages_groups": ManagesGroups,
     "manages_members": ManagesMembers,
     "measures_usage": MeasuresUsage,
     "imports": Imports,

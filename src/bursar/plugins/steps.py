@@ -18,9 +18,10 @@ from bursar.plugins.contract import (
     DesiredResource,
     Done,
     EnforcesQuota,
-    ManagesAccounts,
+    Group,
+    ManagesGroups,
     ManagesMembers,
-    Member,
+    NeedsAction,
     Outcome,
     Pauses,
     Plugin,
@@ -65,6 +66,14 @@ class QuotaOffer:
     is_told: bool
 
 
+@dataclass(frozen=True, slots=True)
+class GroupWork:
+    """A project's group to be made as it is, or (`is_to_go`) to be taken away with the project's last resource."""
+
+    group: Group
+    is_to_go: bool = False
+
+
 class Desk(Protocol):
     """Where answers are kept. Each verb first looks whether the wish is still the same; None = a newer one came."""
 
@@ -72,7 +81,15 @@ class Desk(Protocol):
 
     def note_removed(self, wish: Wish) -> Wish | None: ...
 
-    def note_account(self, wish: Wish, member: Member, made: Done) -> Wish | None: ...
+    def keep_accounts(self, plugin: Plugin, wish: Wish) -> "Step":
+        """Have the users of the resource have their accounts, as far as that is this side's to do with the resource."""
+        ...
+
+    def group_work(self, wish: Wish) -> "GroupWork | Refused | NeedsAction | None":
+        """What is to be done about the UNIX group of the resource's project; None: nothing."""
+        ...
+
+    def note_group(self, wish: Wish, work: "GroupWork") -> Wish | None: ...
 
     def note_members(self, wish: Wish, usernames: Sequence[str]) -> Wish | None: ...
 
@@ -145,6 +162,12 @@ def _remove(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
             answer = asked(lambda: plugin.remove(desired))
             if not isinstance(answer, Done):
                 return answer
+        step = _keep_group(plugin, wish, desk)
+        if step is None:
+            return None
+        answer, wish = step
+        if not isinstance(answer, Done):
+            return answer
         removed = desk.note_removed(wish)
         if removed is None:
             return None
@@ -155,12 +178,12 @@ def _remove(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
 
 
 def keep(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool = True) -> Step:
-    """Accounts, members and quota, in this order; the last two only where they changed, or `force`.
+    """Accounts, the project's group, members and quota, in this order; the last two only where they changed, or `force`.
 
     raises   Unreachable
     """
     step: Step = (Done(), wish)
-    for one in (_keep_accounts, partial(_keep_members, force=force), partial(_keep_quota, force=force)):
+    for one in (_keep_accounts, _keep_group, partial(_keep_members, force=force), partial(_keep_quota, force=force)):
         if step is None or not isinstance(step[0], Done):
             return step
         step = one(plugin, step[1], desk)
@@ -168,22 +191,23 @@ def keep(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool = True) -> Step:
 
 
 def _keep_accounts(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
-    """Ask for a local account for each user of the resource who has none, where the backend makes accounts."""
-    if not isinstance(plugin, ManagesAccounts):
+    return desk.keep_accounts(plugin, wish)
+
+
+def _keep_group(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
+    """The group holds exactly the usable accounts of the project's people, and goes with its last resource."""
+    if not isinstance(plugin, ManagesGroups) or not wish.desired.projects:
         return Done(), wish
-    people = {m.person_id: m for m in (*wish.desired.members, *((wish.desired.owner,) if wish.desired.owner else ()))}
-    for member in people.values():
-        if member.username:
-            continue
-        answer = asked(partial(plugin.ensure_account, member))
-        if not isinstance(answer, Done):
-            return answer, wish
-        if answer.backend_id:
-            noted = desk.note_account(wish, member, answer)
-            if noted is None:
-                return None
-            wish = noted
-    return Done(), wish
+    work = desk.group_work(wish)
+    if work is None:
+        return Done(), wish
+    if not isinstance(work, GroupWork):
+        return work, wish
+    answer = asked(lambda: (plugin.remove_group if work.is_to_go else plugin.ensure_group)(work.group))
+    if not isinstance(answer, Done):
+        return answer, wish
+    noted = desk.note_group(wish, work)
+    return None if noted is None else (Done(), noted)
 
 
 def _keep_members(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool) -> Step:

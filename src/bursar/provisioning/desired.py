@@ -5,6 +5,7 @@ from datetime import datetime
 
 from bursar.plugins.contract import DesiredResource, Member, Ref
 from bursar.plugins.steps import Wish
+from bursar.provisioning.lifecycle import AccountState
 from bursar.provisioning.models import LocalAccount, Resource
 from bursar.provisioning.people import users_of
 from bursar.provisioning.policies import organization_of
@@ -19,11 +20,11 @@ def desired_of(resources: Iterable[Resource], *, at: datetime) -> list[DesiredRe
     people = {person.pk for members in users.values() for person in members}
     people |= {w.person_id for w in workspaces.values() if w.person_id is not None}
     backends = {r.offering.backend_id for r in resources if r.offering.backend_id is not None}
-    usernames = {
-        (backend, person): name
-        for backend, person, name in LocalAccount.objects.filter(
-            backend_id__in=backends, person_id__in=people
-        ).values_list("backend_id", "person_id", "username")
+    accounts = {
+        (account.backend_id, account.person_id): account
+        for account in LocalAccount.objects.filter(
+            backend_id__in=backends, person_id__in=people, state__in=[AccountState.ACTIVE, AccountState.BLOCKED]
+        )
     }
     keys: dict[int, list[str]] = {}
     for person, key in (
@@ -37,12 +38,16 @@ def desired_of(resources: Iterable[Resource], *, at: datetime) -> list[DesiredRe
     }
 
     def member(person: Person, backend_id: int | None) -> Member:
+        account = accounts.get((backend_id, person.pk)) if backend_id is not None else None
+        is_blocked = account is not None and account.state == AccountState.BLOCKED
         return Member(
             person_id=person.pk,
             email=person.email,
             full_name=person.full_name,
-            username=usernames.get((backend_id, person.pk), "") if backend_id is not None else "",
+            username=account.username if account is not None and not is_blocked else "",
             ssh_keys=tuple(keys.get(person.pk, ())),
+            uid=account.uid if account is not None else None,
+            blocked=is_blocked,
         )
 
     told = []

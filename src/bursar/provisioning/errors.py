@@ -414,3 +414,174 @@ class MessageOutOfBounds(DomainError):
     code: ClassVar[str] = "message_out_of_bounds"
     message: ClassVar[str] = N_("Progress is a whole number of per cent from 0 to 100.")
     field: str = "progress"
+
+
+# ------------------------------------------------------------------------------------------------ accounts of people
+@dataclass(eq=False)
+class AccountNotOffered(DomainError):
+    """Also where there is no such backend: of backends people are told that they may use."""
+
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "account_not_offered"
+    message: ClassVar[str] = N_(
+        "There is nothing here that you may connect to. It needs a resource there, or an allocation that holds now, of a "
+        "project of yours."
+    )
+
+
+@dataclass(eq=False)
+class BackendSwitchedOff(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "backend_switched_off"
+    message: ClassVar[str] = N_("“{backend}” is switched off by its provider at present. Try again later.")
+    backend: str
+
+
+@dataclass(eq=False)
+class AccountStepNotOpen(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "account_step_not_open"
+    message: ClassVar[str] = N_("This account is {state}: “{action}” is not possible now.")
+    state: str
+    action: str
+
+
+@dataclass(eq=False)
+class AccountBlocked(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "account_blocked"
+    message: ClassVar[str] = N_("The provider has blocked this account: {reason} Only the provider can lift that.")
+    reason: str
+
+
+@dataclass(eq=False)
+class AccountGivenUp(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "account_given_up"
+    message: ClassVar[str] = N_("“{person}” has given this account up, and has to connect again first.")
+    person: str
+
+
+@dataclass(eq=False)
+class UsernameNeeded(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "username_needed"
+    message: ClassVar[str] = N_("Say which local user this person is: no name has been given yet.")
+    field: str = "username"
+
+
+@dataclass(eq=False)
+class UsernameKept(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "username_kept"
+    message: ClassVar[str] = N_(
+        "This person is “{username}” at this backend, and stays it: files and past usage belong to that name."
+    )
+    username: str
+    field: str = "username"
+
+
+@dataclass(eq=False)
+class UidInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "uid_invalid"
+    message: ClassVar[str] = N_("A user number is a whole number from 1 to {uid_max}.")
+    uid_max: int
+    field: str = "uid"
+
+
+@dataclass(eq=False)
+class UidTaken(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "uid_taken"
+    message: ClassVar[str] = N_("The number {uid} at this backend belongs to somebody else.")
+    uid: int
+    field: str = "uid"
+
+
+@dataclass(eq=False)
+class UidKept(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "uid_kept"
+    message: ClassVar[str] = N_("This account has the number {uid}, and keeps it: files belong to that number.")
+    uid: int
+    field: str = "uid"
+
+
+@dataclass(eq=False)
+class NumbersUsedUp(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "numbers_used_up"
+    message: ClassVar[str] = N_(
+        "All numbers from {first} to {last} are given at “{backend}”. Its provider has to widen the range."
+    )
+    backend: str
+    first: int
+    last: int
+
+
+@dataclass(eq=False)
+class ClaimMissing(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "claim_missing"
+    message: ClassVar[str] = N_(
+        "Your name at “{backend}” comes from your login “{login}”, which has told us no “{claim}” of you. Add that login to "
+        "your profile, or log in with it once more; if that does not help, ask those who run it to pass “{claim}” on."
+    )
+    backend: str
+    login: str
+    claim: str
+
+
+@dataclass(eq=False)
+class ClaimUnusable(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "claim_unusable"
+    message: ClassVar[str] = N_(
+        "Your login “{login}” says “{value}” of you, which cannot be a user name at “{backend}”: it needs up to 32 small "
+        "letters, digits, dots, hyphens and underscores, beginning with a letter or an underscore, and no name that the "
+        "system has of its own. Ask the provider to give you a name."
+    )
+    backend: str
+    login: str
+    value: str
+
+
+@dataclass(eq=False)
+class ClaimTaken(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "claim_taken"
+    message: ClassVar[str] = N_(
+        "Your login says that you are “{username}”, but at “{backend}” that name belongs to somebody else. Ask the provider."
+    )
+    backend: str
+    username: str
+
+
+@dataclass(eq=False)
+class AddressInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "address_invalid"
+    message: ClassVar[str] = N_(
+        "The address has to be a whole one and begin with https:// (http:// only for localhost)."
+    )
+    field: str = "connect_url"
+
+
+@dataclass(eq=False)
+class AccountPolicyInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "account_policy_invalid"
+    message: ClassVar[str] = N_("This cannot hold: {problem}")
+    problem: str
+    field: str
+
+
+@dataclass(eq=False)
+class SigningKeyUnreadable(DomainError):
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "signing_key_unreadable"
+    message: ClassVar[str] = N_(
+        "No key of this installation opens its signing key, so nobody can be sent to a provider now. The operator makes a "
+        "new one with: bursar keys renew --at-once"
+    )

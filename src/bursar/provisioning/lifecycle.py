@@ -1,4 +1,4 @@
-"""The life of an order and of a resource: two tables, read by services, pages and tests."""
+"""The life of an order, of a resource and of a local account: three tables, read by services, pages and tests."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -125,6 +125,45 @@ RESOURCE_TRANSITIONS: Final[Mapping[tuple[ResourceState, ResourceAction], Resour
 LIVE_RESOURCE_STATES: Final = (_R.OK, _R.CHANGING, _R.PAUSED)
 
 
+class AccountState(StrEnum):
+    WANTED = "wanted"  # somebody asked for it; whoever makes accounts there has not answered yet
+    ACTIVE = "active"  # it may be used
+    BLOCKED = "blocked"  # the provider lets it not be used; what belongs to it stays
+    ENDED = "ended"  # given up; its name and number stay its own, for when the person comes back
+
+    @property
+    def label(self) -> str:
+        return str(ACCOUNT_STATE_TITLES[self])
+
+
+ACCOUNT_STATE_TITLES: Final = {
+    AccountState.WANTED: _("asked for"),
+    AccountState.ACTIVE: _("active"),
+    AccountState.BLOCKED: _("blocked"),
+    AccountState.ENDED: _("disconnected"),
+}
+
+
+class AccountAction(StrEnum):
+    CONNECT = "connect"  # ask for it (again)
+    ACTIVATE = "activate"  # it is there: said by the plugin or by the provider
+    BLOCK = "block"
+    UNBLOCK = "unblock"
+    END = "end"  # by the person, or by the provider
+
+
+_S, _C = AccountState, AccountAction
+# A blocked account cannot be ended: whoever is blocked would end it, connect anew and be in again.
+ACCOUNT_TRANSITIONS: Final[Mapping[tuple[AccountState, AccountAction], AccountState]] = {
+    (_S.WANTED, _C.ACTIVATE): _S.ACTIVE,
+    (_S.WANTED, _C.END): _S.ENDED,
+    (_S.ACTIVE, _C.BLOCK): _S.BLOCKED,
+    (_S.ACTIVE, _C.END): _S.ENDED,
+    (_S.BLOCKED, _C.UNBLOCK): _S.ACTIVE,
+    (_S.ENDED, _C.CONNECT): _S.WANTED,
+}
+
+
 def order_after(state: OrderState, action: OrderAction) -> OrderState | None:
     """The order's state that follows, or None where the action is not open."""
     return ORDER_TRANSITIONS.get((state, action))
@@ -133,3 +172,8 @@ def order_after(state: OrderState, action: OrderAction) -> OrderState | None:
 def resource_after(state: ResourceState, action: ResourceAction) -> ResourceState | None:
     """The resource's state that follows, or None where the action is not open."""
     return RESOURCE_TRANSITIONS.get((state, action))
+
+
+def account_after(state: AccountState, action: AccountAction) -> AccountState | None:
+    """The local account's state that follows, or None where the action is not open."""
+    return ACCOUNT_TRANSITIONS.get((state, action))

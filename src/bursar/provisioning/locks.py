@@ -17,6 +17,8 @@ class Space(IntEnum):
     RESOURCE = 71_001
     USAGE = 71_002
     QUOTA = 71_003
+    ACCOUNTS = 71_004
+    SIGNING = 71_005
 
 
 @contextmanager

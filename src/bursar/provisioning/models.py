@@ -10,9 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from bursar.catalogue.models import Backend, Component, Offering, Plan
 from bursar.provisioning.lifecycle import (
+    ACCOUNT_STATE_TITLES,
     OPEN_ORDER_STATES,
     ORDER_STATE_TITLES,
     RESOURCE_STATE_TITLES,
+    AccountState,
     OrderState,
     ResourceState,
 )
@@ -362,14 +364,105 @@ class ApprovalPolicy(models.Model):
         return f"{self.side} {self.condition} {self.outcome}"
 
 
+class AccountPolicy(models.Model):
+    """How accounts come to be at a backend: who asks for them, who names them, and the numbers they get.
+
+    `*_next` are the counters: where the search for a free number begins, so that none is given twice. A backend without
+    a row keeps to the defaults.
+    """
+
+    class Arrival(models.TextChoices):
+        AUTOMATIC = "automatic", _("by themselves, for everybody who may use something there")
+        ON_REQUEST = "on_request", _("when the person connects")
+        REDIRECT = "redirect", _("when the person connects and has been at your own page")
+
+    class Naming(models.TextChoices):
+        GIVEN = "given", _("your side gives the name")
+        INITIAL_LAST = "initial_last", _("first letter and last name: alovelace, alovelace2")
+        ANONYMOUS = "anonymous", _("a letter and a number: u000017")
+        CLAIM = "claim", _("what the person’s login says of them")
+
+    backend = models.OneToOneField(Backend, on_delete=models.CASCADE, related_name="account_policy")
+    arrival = models.CharField(_("accounts come"), max_length=10, choices=Arrival, default=Arrival.AUTOMATIC)
+    naming = models.CharField(_("names"), max_length=12, choices=Naming, default=Naming.GIVEN)
+    identity_provider = models.CharField(
+        _("login"), max_length=100, blank=True, help_text=_("the short name of the login whose word is taken")
+    )
+    claim = models.CharField(_("claim"), max_length=60, blank=True, help_text=_("such as preferred_username"))
+    connect_url = models.CharField(
+        _("your page"),
+        max_length=500,
+        blank=True,
+        help_text=_("where people are sent, with a signed token as “token” in the address"),
+    )
+    uid_first = models.BigIntegerField(_("first user number"), default=200_000)
+    uid_last = models.BigIntegerField(_("last user number"), default=299_999)
+    uid_next = models.BigIntegerField(default=200_000)
+    gid_first = models.BigIntegerField(_("first group number"), default=300_000)
+    gid_last = models.BigIntegerField(_("last group number"), default=399_999)
+    gid_next = models.BigIntegerField(default=300_000)
+    number_next = models.BigIntegerField(default=1, help_text="of anonymous names")
+
+    class Meta:
+        db_table = "account_policy"
+        verbose_name = _("account policy")
+        constraints = [
+            models.CheckConstraint(
+                name="account_policy_is_known",
+                condition=Q(arrival__in=["automatic", "on_request", "redirect"])
+                & Q(naming__in=["given", "initial_last", "anonymous", "claim"]),
+            ),
+            models.CheckConstraint(
+                name="account_policy_redirect_has_an_address", condition=~Q(arrival="redirect") | ~Q(connect_url="")
+            ),
+            models.CheckConstraint(
+                name="account_policy_claim_is_somebodys_word",
+                condition=~Q(naming="claim") | (~Q(claim="") & ~Q(identity_provider="")),
+            ),
+            models.CheckConstraint(
+                name="account_policy_ranges_hold_something",
+                condition=Q(uid_first__gte=1, gid_first__gte=1)
+                & Q(uid_last__gte=F("uid_first"))
+                & Q(gid_last__gte=F("gid_first")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.backend_id} {self.arrival} {self.naming}"
+
+
 class LocalAccount(models.Model):
-    """The name a person bears at a backend; the provider decides it."""
+    """A person's account at a backend: the name and number they bear there, and whether it may be used.
+
+    The row stays for ever, and a trigger keeps name, number and person once they are given: files at the provider
+    belong to a number, and usage that is told later names a user.
+
+    told   what the backend was last found to hold, where a plugin keeps accounts; what differs from the state is told
+    """
+
+    class Told(models.TextChoices):
+        NOTHING = "", "nothing yet"
+        ACTIVE = "active", "active"
+        OLD = "old", "active, with what the person was before"
+        BLOCKED = "blocked", "blocked"
+        GONE = "gone", "gone"
 
     backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="local_accounts")
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="local_accounts")
-    username = models.CharField(_("local user name"), max_length=64)
+    username = models.CharField(_("local user name"), max_length=64, blank=True, help_text="empty = none given yet")
+    uid = models.BigIntegerField(_("user number"), null=True, blank=True)
+    state = models.CharField(
+        max_length=8,
+        default=AccountState.ACTIVE.value,
+        choices=[(s.value, ACCOUNT_STATE_TITLES[s]) for s in AccountState],
+    )
+    state_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    state_at = models.DateTimeField(null=True, help_text="since when it is in this state")
+    reason = models.CharField(max_length=1000, blank=True, help_text="why it is blocked or ended, for the person")
+    message = models.CharField(max_length=1000, blank=True, help_text="what stands in the way of an account")
+    told = models.CharField(max_length=8, blank=True, choices=Told, default=Told.NOTHING)
     set_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
-    set_at = models.DateTimeField()
+    set_at = models.DateTimeField(null=True, help_text="when name and number were last confirmed")
 
     class Meta:
         db_table = "local_account"
@@ -377,12 +470,70 @@ class LocalAccount(models.Model):
         ordering = ["username"]
         constraints = [
             models.UniqueConstraint(fields=["backend", "person"], name="one_local_account_per_person"),
-            models.UniqueConstraint(fields=["backend", "username"], name="local_account_of_one_person"),
-            models.CheckConstraint(name="local_account_has_a_name", condition=~Q(username="")),
+            models.UniqueConstraint(
+                fields=["backend", "username"], name="local_account_of_one_person", condition=~Q(username="")
+            ),
+            models.UniqueConstraint(fields=["backend", "uid"], name="local_account_number_of_one_person"),
+            models.CheckConstraint(
+                name="local_account_has_a_name", condition=~Q(username="") | Q(state__in=["wanted", "ended"])
+            ),
+            models.CheckConstraint(
+                name="local_account_state_is_known", condition=Q(state__in=[s.value for s in AccountState])
+            ),
+            models.CheckConstraint(
+                name="local_account_blocked_with_a_reason", condition=~Q(state="blocked") | ~Q(reason="")
+            ),
         ]
 
     def __str__(self) -> str:
         return self.username
+
+
+class ProjectGroup(models.Model):
+    """The UNIX group of a project at a backend. The row stays for ever, and a trigger keeps its name and number.
+
+    members   the usernames that the backend was last told; is_there: whether it holds the group
+    """
+
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="project_groups")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="groups")
+    name = models.CharField(max_length=32)
+    gid = models.BigIntegerField()
+    members = ArrayField(models.CharField(max_length=64), default=list)
+    is_there = models.BooleanField(default=False)
+    made_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "project_group"
+        constraints = [
+            models.UniqueConstraint(fields=["backend", "project"], name="one_group_per_project"),
+            models.UniqueConstraint(fields=["backend", "name"], name="group_name_of_one_project"),
+            models.UniqueConstraint(fields=["backend", "gid"], name="group_number_of_one_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SigningKey(models.Model):
+    """A key by which Bursar signs tokens for providers; `services.signing` says when it signs and how long it is shown.
+
+    private   MultiFernet token of the private key; empty once nothing signed by it can be valid any more
+    """
+
+    kid = models.CharField(max_length=64, unique=True)
+    public = models.JSONField(help_text="the public key as a JWK")
+    private = models.BinaryField(default=bytes, editable=False)
+    made_at = models.DateTimeField()
+    signs_from = models.DateTimeField()
+
+    class Meta:
+        db_table = "signing_key"
+        ordering = ["signs_from", "id"]
+
+    def __str__(self) -> str:
+        return self.kid
 
 
 class UsageMark(models.Model):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order
@@ -61,6 +61,18 @@ def users_of(workspaces: Iterable[Workspace], at: datetime) -> Mapping[int, list
     for person in Person.objects.filter(pk__in=persons, is_active=True) if persons else ():
         found[persons[person.pk]][person.pk] = person
     return {workspace_id: list(people.values()) for workspace_id, people in found.items()}
+
+
+def workspaces_used_by(person: Person, at: datetime) -> QuerySet[Workspace]:
+    """The workspaces whose resources the person may use: as `users_of`, asked the other way round."""
+    if not person.is_active:
+        return Workspace.objects.none()
+    held = Membership.objects.held_at(at).filter(person=person)
+    projects = held.filter(project__isnull=False, role__in=PROJECT_ROLES).values("project_id")
+    organizations = held.filter(organization__isnull=False, role__in=ORGANIZATION_USERS).values("organization_id")
+    return Workspace.objects.filter(
+        Q(person=person) | Q(project_id__in=projects) | Q(organization_id__in=organizations)
+    )
 
 
 def people_of_provider(organization_id: int, *, at: datetime) -> list[int]:

@@ -26,3 +26,8 @@ def ask_to_reconcile(resource_id: int, *, run_at: datetime | None = None) -> Non
 def ask_to_sync(resource_id: int) -> None:
     """Have a matching resource's members and quota told to its backend again where they differ."""
     defer(_task("sync_resource"), queueing_lock=f"sync-{resource_id}", resource_id=resource_id)
+
+
+def ask_to_keep_accounts(backend_id: int) -> None:
+    """Have a backend's accounts made, blocked and removed as they now are to be."""
+    defer(_task("keep_accounts"), queueing_lock=f"accounts-{backend_id}", backend_id=backend_id)

@@ -12,14 +12,15 @@ from typing import Any
 from bursar.catalogue import registry
 from bursar.catalogue.models import Backend
 from bursar.kernel.clock import now
-from bursar.plugins.contract import Busy, Done, Member, NeedsAction, Plugin, Refused
-from bursar.plugins.steps import QuotaOffer, Unreachable, Wish, asked, bring, keep
+from bursar.plugins.contract import Busy, Done, NeedsAction, Plugin, Refused
+from bursar.plugins.steps import GroupWork, QuotaOffer, Step, Unreachable, Wish, asked, bring, keep
+from bursar.provisioning import account_steps
 from bursar.provisioning.desired import wishes_of
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import Resource
 from bursar.provisioning.queue import ask_to_reconcile
-from bursar.provisioning.services import accounts, outcome, quotas, usage
+from bursar.provisioning.services import outcome, quotas, usage
 from bursar.provisioning.services._common import RESOURCE_RELATED
 
 WISHES_AT_ONCE = 5
@@ -50,9 +51,16 @@ class Desk:
     def note_removed(self, wish: Wish) -> Wish | None:
         return self.wish() if outcome.note_removed(**self._named, at=now()) else None
 
-    def note_account(self, wish: Wish, member: Member, made: Done) -> Wish | None:
-        accounts.note_account(backend=self.backend, person_id=member.person_id, username=made.backend_id, at=now())
-        return self.wish()
+    def keep_accounts(self, plugin: Plugin, wish: Wish) -> Step:
+        answer = account_steps.accounts_of(plugin, self.resource)
+        return answer, self.wish()
+
+    def group_work(self, wish: Wish) -> GroupWork | Refused | NeedsAction | None:
+        return account_steps.group_work(self.resource)
+
+    def note_group(self, wish: Wish, work: GroupWork) -> Wish | None:
+        account_steps.note_group(self.resource, work)
+        return wish
 
     def note_members(self, wish: Wish, usernames: Sequence[str]) -> Wish | None:
         Resource.objects.filter(pk=self.resource.pk).update(members=list(usernames), members_at=now())
@@ -157,3 +165,19 @@ def sync(resource_id: int, *, force: bool = False) -> bool:
         message = answer.why if isinstance(answer, Refused) else answer.what if isinstance(answer, NeedsAction) else ""
         outcome.note_out_of_step(resource_id=resource.pk, message=message, unreachable=False, at=now())
         return True
+
+
+def keep_accounts(backend_id: int) -> bool:
+    """Have a backend's accounts made, blocked and removed as they are to be. Answers whether all could be done now."""
+    with try_lock(Space.ACCOUNTS, backend_id) as held:
+        backend = Backend.objects.select_related("provider__organization").filter(pk=backend_id).first()
+        if not held:
+            return False
+        if backend is None or not backend.enabled:
+            return True
+        try:
+            plugin = asked(lambda: registry.make(backend))
+            answers = [step(plugin, backend) for step in (account_steps.end_what_must_end, account_steps.make_accounts)]
+        except Unreachable:
+            return False
+        return all(isinstance(answer, Done) for answer in answers)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.db.models import F, Prefetch, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
@@ -15,8 +16,11 @@ from bursar.engine.estimate import Estimate
 from bursar.kernel.errors import DomainError
 from bursar.metering.history import Breakdown, By
 from bursar.metering.models import UsageReport
+from bursar.plugins.contract import ManagesAccounts
 from bursar.provisioning import gate, pricing, quota
+from bursar.provisioning.abilities import backend_can
 from bursar.provisioning.errors import (
+    AccountNotOffered,
     OfferingNotVisible,
     OrderNotFound,
     PersonNotThere,
@@ -24,13 +28,16 @@ from bursar.provisioning.errors import (
     WorkspaceNotFound,
 )
 from bursar.provisioning.lifecycle import (
+    ACCOUNT_TRANSITIONS,
     OPEN_ORDER_STATES,
+    AccountState,
     OrderAction,
     OrderState,
     ResourceState,
     order_after,
 )
 from bursar.provisioning.models import (
+    AccountPolicy,
     ApprovalPolicy,
     LocalAccount,
     Order,
@@ -43,7 +50,7 @@ from bursar.provisioning.models import (
 from bursar.provisioning.people import people_awaited, users_of
 from bursar.provisioning.policies import AwaitedLine, Verdict, explain, judge, lines_for, words_of_line
 from bursar.provisioning.services._common import ORDER_RELATED, RESOURCE_RELATED
-from bursar.provisioning.services.accounts import people_there
+from bursar.provisioning.services.accounts import backends_for, people_there
 from bursar.provisioning.services.orders import (
     candidate_for,
     check_limits,
@@ -519,7 +526,9 @@ def resource_details(
         viewer, Permission.HANDLE_ORDERS, provider, at
     )
     usernames = dict(
-        LocalAccount.objects.filter(backend=resource.offering.backend).values_list("person_id", "username")
+        LocalAccount.objects.filter(backend=resource.offering.backend, state=AccountState.ACTIVE).values_list(
+            "person_id", "username"
+        )
     )
     users = users_of([resource.workspace], at)[resource.workspace_id]
     return ResourceDetails(
@@ -590,7 +599,9 @@ def usage_by_person(
     sums = reports.values_list("category_id", "user", "person_id").annotate(ticks=Sum("posted_ticks"))
     accounts = {
         account.username: account.person
-        for account in LocalAccount.objects.filter(backend=resource.offering.backend).select_related("person")
+        for account in LocalAccount.objects.filter(backend=resource.offering.backend)
+        .exclude(username="")
+        .select_related("person")
     }
     people = {p.pk: p for p in Person.objects.filter(pk__in={row[2] for row in sums if row[2] is not None})}
     categories = ProductCategory.objects.in_bulk({row[0] for row in sums})
@@ -631,27 +642,114 @@ def locked_among(resources: Iterable[Resource], *, at: datetime) -> Mapping[int,
 # ------------------------------------------------------------------------------------------------ accounts, policies
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """A person who uses something at a backend, and the name they bear there."""
+    """A person who uses something at a backend, or has an account there.
+
+    state   of the account; "none" while there is none: nobody asked for one, or none is asked for here
+    """
 
     backend: Backend
     person: Person
     account: LocalAccount | None
 
+    @property
+    def state(self) -> str:
+        return "none" if self.account is None else self.account.state
 
-def local_accounts(viewer: Person, *, at: datetime, backend_id: int | None = None) -> list[AccountRow]:
-    """Who uses the backends of the viewer's providers, those without an account first."""
+    @property
+    def open_actions(self) -> frozenset[str]:
+        """The steps that are possible now."""
+        state = None if self.account is None else AccountState(self.account.state)
+        return frozenset(action.value for at, action in ACCOUNT_TRANSITIONS if at is state)
+
+
+def local_accounts(viewer: Person, *, at: datetime, backend_id: int | None = None, state: str = "") -> list[AccountRow]:
+    """Who uses the backends of the viewer's providers: those that wait for an account first. state: only of this one."""
     sellers = organizations_where(viewer, Permission.MANAGE_ACCOUNTS, at).values("pk")
-    backends = Backend.objects.filter(provider__organization__in=sellers).select_related("provider__organization")
+    found = Backend.objects.filter(provider__organization__in=sellers).select_related("provider__organization")
     if backend_id is not None:
-        backends = backends.filter(pk=backend_id)
-    rows = []
-    for backend in backends:
-        accounts = {a.person_id: a for a in LocalAccount.objects.filter(backend=backend).select_related("set_by")}
-        rows += [
-            AccountRow(backend, person, accounts.get(person.pk))
-            for person in people_there(backend, at=at).order_by("full_name", "pk")
-        ]
-    return sorted(rows, key=lambda row: row.account is not None)
+        found = found.filter(pk=backend_id)
+    backends = {backend.pk: backend for backend in found}
+    there: dict[int, set[int]] = {pk: set() for pk in backends}
+    accounts: dict[tuple[int, int], LocalAccount] = {}
+    for account in LocalAccount.objects.filter(backend__in=backends).select_related("set_by", "state_by"):
+        accounts[account.backend_id, account.person_id] = account
+        there[account.backend_id].add(account.person_id)
+    standing = Resource.objects.filter(offering__backend__in=backends).exclude(state=ResourceState.TERMINATED)
+    used = set(standing.values_list("offering__backend_id", "workspace_id"))
+    workspaces = Workspace.objects.filter(pk__in={pk for _backend, pk in used})
+    users = users_of(workspaces.select_related("project", "organization", "person"), at)
+    for backend, workspace in used:
+        there[backend or 0].update(person.pk for person in users[workspace])
+    people = Person.objects.in_bulk({pk for ids in there.values() for pk in ids})
+    rows = [
+        AccountRow(backends[place], people[pk], accounts.get((place, pk))) for place, ids in there.items() for pk in ids
+    ]
+    waiting = {"wanted": 0, "none": 1}
+    rows.sort(key=lambda row: (waiting.get(row.state, 2), row.backend.name, row.person.full_name, row.person.pk))
+    return [row for row in rows if not state or row.state == state]
+
+
+@dataclass(frozen=True, slots=True)
+class MyAccount:
+    """A backend that a person may connect to, with their account there, and how it comes to be."""
+
+    backend: Backend
+    account: LocalAccount | None
+    policy: AccountPolicy
+
+    @property
+    def state(self) -> str:
+        return "none" if self.account is None else self.account.state
+
+    @property
+    def may_connect(self) -> bool:
+        """Whether asking does something: a new account, or another way to the provider's page."""
+        returns = self.state == AccountState.WANTED and self.policy.arrival == AccountPolicy.Arrival.REDIRECT
+        return self.backend.enabled and (self.state in {"none", AccountState.ENDED} or returns or bool(self.retries))
+
+    @property
+    def retries(self) -> str:
+        """What stood in the way, where the person can do something about it."""
+        return self.account.message if self.account is not None and self.state == AccountState.WANTED else ""
+
+    @property
+    def may_disconnect(self) -> bool:
+        return self.state in {AccountState.WANTED, AccountState.ACTIVE}
+
+    @property
+    def address(self) -> str:
+        """Where the person would be sent, "" when nowhere."""
+        return self.policy.connect_url if self.policy.arrival == AccountPolicy.Arrival.REDIRECT else ""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.address).netloc
+
+    @property
+    def is_made_by_plugin(self) -> bool:
+        return backend_can(self.backend, ManagesAccounts)
+
+
+def my_accounts(person: Person, *, at: datetime, backend_id: int | None = None) -> list[MyAccount]:
+    """The backends that a person may connect to, by provider and name; a few queries for any number."""
+    found = backends_for(person, at=at).order_by("provider__organization__name", "name", "pk")
+    if backend_id is not None:
+        found = found.filter(pk=backend_id)
+    backends = list(found)
+    accounts = {row.backend_id: row for row in LocalAccount.objects.filter(person=person, backend__in=backends)}
+    policies = {row.backend_id: row for row in AccountPolicy.objects.filter(backend__in=backends)}
+    return [
+        MyAccount(backend, accounts.get(backend.pk), policies.get(backend.pk) or AccountPolicy(backend=backend))
+        for backend in backends
+    ]
+
+
+def my_account(person: Person, backend_id: int, *, at: datetime) -> MyAccount:
+    """raises   AccountNotOffered, also when there is no such backend"""
+    found = my_accounts(person, at=at, backend_id=backend_id)
+    if not found:
+        raise AccountNotOffered
+    return found[0]
 
 
 def backend_to_manage_accounts_of(viewer: Person, backend_id: int, *, at: datetime) -> Backend:

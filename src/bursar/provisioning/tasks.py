@@ -16,12 +16,12 @@ from bursar.events.jobs import defer
 from bursar.kernel.clock import now
 from bursar.kernel.errors import DomainError
 from bursar.plugins.contract import EnforcesQuota, ManagesAccounts, ManagesMembers, MeasuresUsage
-from bursar.provisioning import reconcile, wakes
+from bursar.provisioning import account_steps, reconcile, wakes
 from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, OPEN_ORDER_STATES, OrderState, ResourceState
 from bursar.provisioning.models import Order, Resource
-from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
-from bursar.provisioning.services import orders, site, usage
+from bursar.provisioning.queue import ask_to_keep_accounts, ask_to_reconcile, ask_to_sync
+from bursar.provisioning.services import orders, signing, site, usage
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,19 @@ def sync_resource(resource_id: int) -> None:
             queueing_lock=f"sync-{resource_id}-later",
             run_at=now() + timedelta(seconds=5),
             resource_id=resource_id,
+        )
+
+
+@app.task(name="bursar.provisioning.tasks.keep_accounts", queue=QUEUE)
+def keep_accounts(backend_id: int) -> None:
+    if site.leave_accounts_to_agent(backend_id):
+        return
+    if not reconcile.keep_accounts(backend_id):
+        defer(
+            keep_accounts,
+            queueing_lock=f"accounts-{backend_id}-later",
+            run_at=now() + timedelta(seconds=30),
+            backend_id=backend_id,
         )
 
 
@@ -157,3 +170,17 @@ def sync_all(timestamp: int) -> None:
     kept = [o.pk for o in offerings if can(o, EnforcesQuota, ManagesMembers, ManagesAccounts)]
     for resource_id in live.filter(offering__in=kept).values_list("pk", flat=True):
         ask_to_sync(resource_id)
+
+
+@app.periodic(cron="*/5 * * * * 20")
+@app.task(name="bursar.provisioning.tasks.keep_all_accounts", queue=QUEUE, queueing_lock="accounts-all")
+def keep_all_accounts(timestamp: int) -> None:
+    """Have accounts looked at again that are not known to be held as they are to be: no event is trusted to arrive."""
+    for backend_id in account_steps.unsettled():
+        ask_to_keep_accounts(backend_id)
+
+
+@app.periodic(cron="17 3 * * *")
+@app.task(name="bursar.provisioning.tasks.keep_signing_keys", queue=QUEUE, queueing_lock="signing-keys")
+def keep_signing_keys(timestamp: int) -> None:
+    signing.keep_signing_keys(at=now())

@@ -10,6 +10,7 @@ from django.db.models import Q
 from bursar.accounting.models import Allocation, Wallet
 from bursar.events.models import Event
 from bursar.kernel.clock import now
+from bursar.provisioning.account_steps import note_changed_people
 from bursar.provisioning.lifecycle import ResourceState
 from bursar.provisioning.models import EventMark, Resource
 
@@ -48,6 +49,10 @@ def resources_to_sync() -> list[int]:
     for prefix in _MEMBER_KINDS:
         kinds |= Q(kind__startswith=prefix)
     events = list(settled.filter(kinds, pk__lte=last_id))
+    changed = {event.subject_id for event in events if event.kind == "person.edited"}
+    changed |= {event.actor_id for event in events if event.kind.startswith("ssh_key.") and event.actor_id is not None}
+    if changed:
+        note_changed_people(changed)
     EventMark.objects.filter(pk=READER).update(event_id=last_id)
     return sorted(resources_concerned(events))
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Lower
 
@@ -301,6 +302,21 @@ def person_seen(pk: int, viewer: Person, at: datetime) -> Person:
     if row is None:
         raise NotFound(noun="person")
     return row
+
+
+def login_claim(person: Person, identity_provider: str, claim: str) -> object:
+    """What an identity provider last said of a person who logs in by it; None when nothing. Hostile until looked at."""
+    extra = (
+        SocialAccount.objects.filter(user=person, provider=identity_provider)
+        .order_by("-last_login", "-pk")
+        .values_list("extra_data", flat=True)
+        .first()
+    )
+    if not isinstance(extra, dict):
+        return None
+    # The library keeps both answers since 65.11, before that one of them alone.
+    told = [part for part in (extra.get("userinfo"), extra.get("id_token"), extra) if isinstance(part, dict)]
+    return next((part[claim] for part in told if part.get(claim) not in (None, "")), None)
 
 
 def ssh_keys_of(person: Person) -> QuerySet[SshKey]:

@@ -42,6 +42,7 @@ MENU: Final = (
             Entry(_("Resources"), "resources", icon="server"),
             Entry(_("Orders"), "orders", icon="receipt"),
             Entry(_("Applications"), "applications", icon="file-text"),
+            Entry(_("Accounts at providers"), "my_accounts", icon="id-badge-2"),
         ),
     ),
     Group("", (Entry(_("Marketplace"), "marketplace", icon="building-store"),)),

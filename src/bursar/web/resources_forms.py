@@ -1,4 +1,4 @@
-"""What is typed about a resource: its end, its name, what was done by hand, and a person's local account."""
+"""What is typed about a resource: its end, its name, and what was done by hand."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -50,12 +50,4 @@ class WorkForm(forms.Form):
 class RefuseForm(forms.Form):
     reason = forms.CharField(
         label=_("Why it cannot be done"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
-    )
-
-
-class UsernameForm(forms.Form):
-    username = forms.CharField(
-        label=_("Local user name"),
-        max_length=64,
-        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
     )

@@ -61,6 +61,11 @@ LOOKS: Final[Mapping[str, Look]] = {
     "unknown": Look("secondary", _("Not checked yet"), icon="help"),
     "warning": Look("orange", _("Warning"), icon="alert-triangle"),
     "broken": Look("red", _("Broken"), icon="plug-connected-x"),
+    # local accounts
+    "wanted": Look("yellow", _("Asked for"), icon="hourglass"),
+    "blocked": Look("red", _("Blocked"), icon="ban"),
+    "disconnected": Look("secondary", _("Disconnected"), icon="plug-connected-x"),
+    "none": Look("secondary", _("No account"), icon="minus"),
     # invitations and memberships
     "open": Look("yellow", _("Open"), icon="mail"),
     "accepted": Look("green", _("Accepted"), icon="check"),

@@ -17,6 +17,7 @@ NOUNS: Final = (
     "provider",
     "orders",
     "resources",
+    "accounts",
     "accounting",
     "usage",
     "grants",

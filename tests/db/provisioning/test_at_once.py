@@ -2,17 +2,22 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, connections
 
 from bursar.catalogue.models import Plan
+from bursar.events.models import Event
 from bursar.kernel.errors import DomainError
 from bursar.provisioning import services
-from bursar.provisioning.models import Order, OrderDecision, Resource, Side
+from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, Side, SigningKey
+from bursar.structure.models import Person
+from bursar.structure.roles import Role
 from tests.factories.provisioning import World, approve_all, make_world, place_order
+from tests.factories.structure import make_membership, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,3 +109,58 @@ def test_submit__the_last_place_of_a_plan__goes_to_one(world: World) -> None:
     )
     assert answers.count("plan_sold_out") == 1
     assert Order.objects.count() == 1
+
+
+def test_connect__people_of_one_name_at_once__get_names_and_numbers_of_their_own(world: World) -> None:
+    services.set_account_policy(backend=world.backend, naming="initial_last", by=world.manager, at=world.at)
+    people = [make_person(full_name="Ada Lovelace", at=world.at) for _ in range(4)]
+    for person in people:
+        make_membership(person=person, role=Role.PROJECT_MEMBER, scope=world.project, at=world.at - timedelta(days=1))
+
+    def connect(person: Person) -> tuple[str, int | None]:
+        made = services.connect_account(backend=world.backend, person=person, by=person, at=world.at).account
+        return made.username, made.uid
+
+    answers = at_once(*(partial(connect, person) for person in people))
+    assert sorted(answers) == [
+        ("alovelace", 200_000), ("alovelace2", 200_001), ("alovelace3", 200_002), ("alovelace4", 200_003),
+    ]  # fmt: skip
+
+
+def test_connect__the_same_click_twice_at_once__is_one_account(world: World) -> None:
+    def connect() -> str:
+        return services.connect_account(
+            backend=world.backend, person=world.member, by=world.member, at=world.at
+        ).account.state
+
+    assert at_once(connect, connect, connect) == ["wanted"] * 3
+    assert LocalAccount.objects.count() == 1
+    assert Event.objects.filter(kind="account.wanted").count() == 1
+
+
+def test_answer__one_name_for_two_at_once__is_given_to_one(world: World) -> None:
+    for person in (world.member, world.pi):
+        services.connect_account(backend=world.backend, person=person, by=person, at=world.at)
+
+    def answer(person: Person) -> str:
+        return services.set_local_account(
+            backend=world.backend, person=person, username="ada", uid=7, by=world.manager, at=world.at
+        ).state
+
+    answers = at_once(partial(answer, world.member), partial(answer, world.pi))
+    assert sorted(answers) == ["active", "username_taken"]
+    assert LocalAccount.objects.filter(username="ada", uid=7).count() == 1
+
+
+def test_first_token__two_at_once__make_one_signing_key(world: World) -> None:
+    address = "https://accounts.example.org/"
+    services.set_account_policy(
+        backend=world.backend, arrival="redirect", connect_url=address, by=world.manager, at=world.at
+    )
+
+    def connect(person: Person) -> bool:
+        made = services.connect_account(backend=world.backend, person=person, by=person, at=world.at)
+        return made.address.startswith(f"{address}?token=")
+
+    assert at_once(partial(connect, world.member), partial(connect, world.pi)) == [True, True]
+    assert SigningKey.objects.count() == 1

@@ -223,6 +223,23 @@ def test_account_page__the_provider__sets_a_local_user(world: World) -> None:
     assert logged_in(world.pi).get(url).status_code == 404
 
 
+def test_resource_page__a_member_without_an_account__is_told_what_to_do(world: World) -> None:
+    resource = ready(world)
+    page = reverse("resource", args=[resource.pk])
+    member = logged_in(world.member)
+    assert "Accounts at providers" not in text_of(member.get(page)).partition("How to get in")[2]
+    who = {"backend": world.backend, "by": world.manager, "at": world.at}
+    services.set_account_policy(**who, arrival="on_request")
+    assert "You have no account there yet. Connect first" in text_of(member.get(page))
+    member.post(reverse("my_account_connect", args=[world.backend.pk]))
+    assert "Your account there is not made yet." in text_of(member.get(page))
+    services.set_local_account(**who, person=world.member, username="ada")
+    assert "account there" not in text_of(member.get(page))
+    services.block_account(**who, person=world.member, reason="Mining.")
+    assert "Your account there is blocked. Mining." in text_of(member.get(page))
+    assert "account there" not in text_of(logged_in(world.manager).get(page))
+
+
 def test_policy_pages__lines_of_the_university_and_the_offering__are_read_in_words(world: World) -> None:
     owner = logged_in(world.owner)
     url = reverse("organization_policies", args=[world.university.pk])

@@ -230,6 +230,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.resource = running(order(workspace, w.offering, w.bystander, "runs"))
     w.personal_resource = running(order(personal, w.open_offering, owner, "runs too"))
     provisioning.set_local_account(backend=w.backend, person=w.bystander, username="by", by=None, at=AT)
+    provisioning.connect_account(backend=w.backend, person=owner, by=owner, at=AT)
 
     _grants(w, end)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"

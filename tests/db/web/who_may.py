@@ -124,6 +124,15 @@ BELONGS = Rule(lambda rights: any(where in {"university", "project", "sub"} for 
 SEES_OFFERING = BELONGS | SEES_PROVIDER | READ_ALL
 PLUGINS = READ_ALL | may(P.MANAGE_BACKENDS, "centre") | may(P.MANAGE_BACKENDS, "elsewhere")
 
+# Who is one of those for whom something stands, or is allotted, at the backend of the world: no right, but being there.
+USES_BACKEND = OWN | Rule(
+    lambda rights: any(
+        role in PROJECT_ROLES
+        or (where == "university" and role in {Role.ORGANIZATION_OWNER, Role.ORGANIZATION_MANAGER})
+        for role, where in rights.held
+    )
+)
+
 APPLIES = may(P.APPLY_FOR_GRANTS, "project")
 READS_GRANTS, JUDGES, MANAGES_GRANTS = (
     may(permission, "university") for permission in (P.VIEW_GRANTS, P.JUDGE_GRANTS, P.MANAGE_GRANTS)
@@ -423,6 +432,22 @@ page(
     backend="backend",
     person="bystander",
 )
+
+for name, sent in (("provider_account_block", {"reason": "No."}), ("provider_account_unblock", {})):
+    page(
+        name,
+        None,
+        may(P.MANAGE_ACCOUNTS, "centre"),
+        see=NOWHERE,
+        body=lambda w, sent=sent: sent,  # type: ignore[misc]
+        backend="backend",
+        person="bystander",
+    )
+page("provider_backend_accounts", *[may(P.MANAGE_BACKENDS, "centre")] * 2, pk="backend")
+page("jwks", PUBLIC)
+page("my_accounts", LOGIN)
+page("my_account_connect", USES_BACKEND, USES_BACKEND, see=NOWHERE, backend="backend")
+page("my_account_disconnect", None, OWN, see=NOWHERE, backend="backend")
 
 # wallets and allocations
 page("project_wallets", SEES_PROJECT, pk="project")
@@ -879,6 +904,13 @@ ACCOUNTS = may(P.MANAGE_ACCOUNTS, "centre")
 op("GET", "/provider/accounts", LOGIN)
 op("PUT", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS, lambda w: {"username": "someone"})
 op("DELETE", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS)
+op("POST", "/provider/accounts/{backend_id}/{person_id}/block", ACCOUNTS, lambda w: {"reason": "No."})
+op("POST", "/provider/accounts/{backend_id}/{person_id}/unblock", ACCOUNTS)
+op("GET", "/me/accounts", LOGIN)
+op("POST", "/me/accounts/{backend_id}/connect", USES_BACKEND & PROFILE, see=USES_BACKEND)
+op("POST", "/me/accounts/{backend_id}/disconnect", OWN & PROFILE, see=OWN)
+op("GET", "/backends/{backend_id}/account-policy", SEES_PROVIDER)
+op("PATCH", "/backends/{backend_id}/account-policy", CONNECTS, lambda w: {"naming": "anonymous"})
 op("GET", "/provider/offerings/{offering_id}/approval", SEES_PROVIDER)
 op("PUT", "/provider/offerings/{offering_id}/approval", OFFERS, lambda w: {"choice": "all"})
 

@@ -10,10 +10,13 @@ from bursar.provisioning.lifecycle import (
     ORDER_TRANSITIONS,
     RESOURCE_STATE_TITLES,
     RESOURCE_TRANSITIONS,
+    AccountAction,
+    AccountState,
     OrderAction,
     OrderState,
     ResourceAction,
     ResourceState,
+    account_after,
     order_after,
     resource_after,
 )
@@ -39,6 +42,14 @@ RESOURCE = {
     "terminated": [None, None, None, None, None, None, None],
     "failed": ["creating", "changing", None, None, None, "terminating", None],
 }
+ACCOUNT = {
+    #          connect  activate  block    unblock   end
+    "wanted": [None, "active", None, None, "ended"],
+    "active": [None, None, "blocked", None, "ended"],
+    "blocked": [None, None, None, "active", None],
+    "ended": ["wanted", None, None, None, None],
+}
+ACCOUNT_ACTIONS = ["connect", "activate", "block", "unblock", "end"]
 ORDER_ACTIONS = ["approve", "reject", "cancel", "start", "complete", "fail", "retry"]
 RESOURCE_ACTIONS = ["create", "change", "complete", "rest", "fail", "terminate", "disappear"]
 
@@ -53,6 +64,11 @@ def test_resource_after__every_state_and_action__is_as_written_here(
     state: ResourceState, action: ResourceAction
 ) -> None:
     assert resource_after(state, action) == RESOURCE[state][RESOURCE_ACTIONS.index(action)]
+
+
+@pytest.mark.parametrize("state, action", list(product(AccountState, AccountAction)))
+def test_account_after__every_state_and_action__is_as_written_here(state: AccountState, action: AccountAction) -> None:
+    assert account_after(state, action) == ACCOUNT[state][ACCOUNT_ACTIONS.index(action)]
 
 
 def test_order_states__those_nothing_leads_out_of__are_the_ends() -> None:

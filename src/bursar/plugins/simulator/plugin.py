@@ -236,7 +236,7 @@ class SimulatorPlugin(Plugin):
     @_answered
     def ensure_account(self, member: Member) -> Outcome:
         full_name = one_line(member.full_name)[: wire.TEXT_LENGTH_MAX]
-        wanted = wire.PersonWanted(email=member.email[:320], full_name=full_name)
+        wanted = wire.PersonWanted(email=member.email[:320], full_name=full_name, username=member.username or None)
         shown = self._client.call("PUT", f"/v1/people/{member.person_id}", wire.PersonShown, wanted)
         return Done(backend_id=shown.username)
 

@@ -36,8 +36,11 @@ class Wire(BaseModel):
 
 
 class PersonWanted(Wire):
+    """username   the name it is to bear; None = the site gives one"""
+
     email: Annotated[str, StringConstraints(max_length=320)]
     full_name: Text
+    username: Username | None = None
 
 
 class PersonShown(Wire):

@@ -3,7 +3,15 @@
 `by` is who does it (None = the system), `at` when it takes effect; rights are asked of `roles.require`.
 """
 
-from bursar.provisioning.services.accounts import remove_local_account, set_local_account
+from bursar.provisioning.services.account_policies import set_account_policy
+from bursar.provisioning.services.accounts import (
+    block_account,
+    connect_account,
+    disconnect_account,
+    remove_local_account,
+    set_local_account,
+    unblock_account,
+)
 from bursar.provisioning.services.orders import (
     approve_order,
     assign_order,
@@ -38,10 +46,13 @@ __all__ = [
     "approve_order",
     "ask_again",
     "assign_order",
+    "block_account",
     "cancel_order",
     "check_plan",
     "comment_order",
     "confirm_work",
+    "connect_account",
+    "disconnect_account",
     "pause_resource",
     "refuse_work",
     "reject_order",
@@ -51,6 +62,7 @@ __all__ = [
     "require_either_side",
     "resume_resource",
     "retry_order",
+    "set_account_policy",
     "set_end",
     "set_local_account",
     "set_policies",
@@ -59,4 +71,5 @@ __all__ = [
     "submit_change",
     "submit_order",
     "submit_termination",
+    "unblock_account",
 ]

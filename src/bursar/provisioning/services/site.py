@@ -11,17 +11,17 @@ from typing import Any
 from django.db import transaction
 
 from bursar.catalogue.errors import AgentNotInCharge
-from bursar.catalogue.models import Agent, ServiceProvider
+from bursar.catalogue.models import Agent, Backend, ServiceProvider
 from bursar.events.services import look_again
 from bursar.kernel.clock import now
 from bursar.plugins.contract import Busy, ComponentQuota, Done, NeedsAction, Outcome, Refused
-from bursar.plugins.steps import QuotaOffer
-from bursar.provisioning import quota
+from bursar.plugins.steps import GroupWork, QuotaOffer
+from bursar.provisioning import account_steps, quota
 from bursar.provisioning.desired import desired_of
-from bursar.provisioning.errors import ResourceNotFound
+from bursar.provisioning.errors import AccountNotOffered, ResourceNotFound
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES
-from bursar.provisioning.models import Resource
-from bursar.provisioning.services import accounts, outcome, quotas
+from bursar.provisioning.models import LocalAccount, Resource
+from bursar.provisioning.services import outcome, quotas
 from bursar.provisioning.services._common import RESOURCE_RELATED
 
 SUBJECT = "resource"
@@ -38,9 +38,22 @@ def leave_to_agent(resource_id: int, *, in_step: bool = False) -> bool:
     backend = None if resource is None else resource.offering.backend
     if resource is None or backend is None or not backend.at_site:
         return False
+    account_steps.want_accounts_of(resource)
     if not in_step or (resource.matches and resource.state in LIVE_RESOURCE_STATES and _is_out_of_step(resource)):
         with transaction.atomic():
             look_again(SUBJECT, [resource.pk])
+    return True
+
+
+def leave_accounts_to_agent(backend_id: int) -> bool:
+    """Have a backend's agent look at the accounts that are not held as they are to be; False: the backend runs here."""
+    backend = Backend.objects.filter(pk=backend_id, runs_at=Backend.RunsAt.SITE).first()
+    if backend is None:
+        return False
+    account_steps.name_wanted(backend)
+    unsettled = account_steps.work_on(LocalAccount.objects.filter(backend=backend).values_list("pk", flat=True))
+    with transaction.atomic():
+        look_again("account", sorted(unsettled))
     return True
 
 
@@ -93,18 +106,42 @@ def note_removed(*, resource: Resource, generation: int, at: datetime) -> bool:
     return outcome.note_removed(resource_id=resource.pk, generation=generation, at=at)
 
 
-def note_account(*, resource: Resource, person_id: int, username: str, at: datetime) -> bool:
-    """raises   ResourceNotFound when the person has nothing to do with the resource"""
-    (desired,) = desired_of([resource], at=at)
-    people = {member.person_id for member in (*desired.members, *((desired.owner,) if desired.owner else ()))}
-    if person_id not in people:
-        raise ResourceNotFound
-    assert resource.offering.backend is not None
-    return accounts.note_account(backend=resource.offering.backend, person_id=person_id, username=username, at=at)
-
-
 def note_members(*, resource: Resource, usernames: Sequence[str], at: datetime) -> bool:
     return bool(Resource.objects.filter(pk=resource.pk).update(members=list(usernames), members_at=at))
+
+
+def group_work(*, resource: Resource) -> GroupWork | NeedsAction | None:
+    return account_steps.group_work(resource)
+
+
+def note_group(*, resource: Resource, work: GroupWork) -> bool:
+    """raises   ResourceNotFound when the group is not that of the resource's project"""
+    if resource.workspace.project_id != work.group.project_id:
+        raise ResourceNotFound
+    account_steps.note_group(resource, work)
+    return True
+
+
+def account_of(*, provider: ServiceProvider, agent: Agent, account_id: int) -> LocalAccount:
+    """raises   AccountNotOffered: there is none of this provider; AgentNotInCharge: its backend is not this agent's"""
+    account = (
+        LocalAccount.objects.select_related("person", "backend__provider__organization")
+        .filter(pk=account_id, backend__provider=provider)
+        .first()
+    )
+    if account is None:
+        raise AccountNotOffered
+    if account.backend.agent_id != agent.pk:
+        raise AgentNotInCharge
+    return account
+
+
+def note_account(*, account: LocalAccount, work: account_steps.Work, answer: Outcome) -> bool:
+    """What a backend answered about an account; False: something else is wanted of it by now."""
+    if account_steps.work_on([account.pk]).get(account.pk) != work:
+        return False
+    account_steps.note_answer(account, work, answer)
+    return True
 
 
 def offer_quota(*, resource: Resource, at: datetime) -> QuotaOffer:

@@ -174,7 +174,9 @@ def reports_from(
 
     The person behind a user name is the provider's mapping of now; it is no part of what makes two reports the same.
     """
-    people = dict(LocalAccount.objects.filter(backend_id=backend_id).values_list("username", "person_id"))
+    people = dict(
+        LocalAccount.objects.filter(backend_id=backend_id).exclude(username="").values_list("username", "person_id")
+    )
     components: dict[tuple[int, str], Component] = {
         (component.offering_id, component.key): component
         for component in Component.objects.filter(offering_id__in={r.offering_id for r in resources}).select_related(

@@ -17,6 +17,7 @@ from bursar.catalogue.errors import InvalidOrderForm, PluginBroken, PluginNotFou
 from bursar.catalogue.models import Backend, Component, Offering, ServiceProvider
 from bursar.catalogue.order_form import validate_schema
 from bursar.plugins.contract import PROTOCOLS
+from bursar.provisioning.services.account_policies import policy_of
 from bursar.structure.roles import Permission, require
 from bursar.web import panels
 from bursar.web.backend_form import BackendForm
@@ -265,6 +266,7 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
             "abilities": _abilities(plugin.plugin) if plugin else [],
             "offerings": found.offerings.order_by("name", "pk"),
             "can_edit": can_edit,
+            "policy": policy_of(found),
         },
     )
 
@@ -364,6 +366,8 @@ ABILITY_TITLES = {
     "pauses": gettext_lazy("pauses and resumes"),
     "enforces_quota": gettext_lazy("enforces quota"),
     "manages_accounts": gettext_lazy("makes local accounts"),
+    "ends_accounts": gettext_lazy("blocks and ends local accounts"),
+    "manages_groups": gettext_lazy("keeps a group for each project"),
     "manages_members": gettext_lazy("keeps members"),
     "measures_usage": gettext_lazy("measures usage"),
     "imports": gettext_lazy("imports what exists"),

@@ -1,4 +1,4 @@
-"""Resources: lists of both sides, a resource's own page with its usage, what may be done to it, and local accounts."""
+"""Resources: lists of both sides, a resource's own page with its usage, and what may be done to it."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from bursar.plugins.contract import ManagesMembers, Pauses
 from bursar.provisioning import selectors, services
 from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, RESOURCE_STATE_TITLES, ResourceState
-from bursar.provisioning.models import Resource
+from bursar.provisioning.models import AccountPolicy, Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
@@ -30,7 +30,7 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.order_form import SchemaForm
 from bursar.web.orders_forms import ChangeForm
 from bursar.web.panels import Panel, register
-from bursar.web.resources_forms import EndForm, NameForm, RefuseForm, TerminateForm, UsernameForm, WorkForm
+from bursar.web.resources_forms import EndForm, NameForm, RefuseForm, TerminateForm, WorkForm
 from bursar.web.structure_forms import after, last_day
 from bursar.web.tabs import card, scope_page
 from bursar.web.viewer import Viewer
@@ -131,6 +131,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "resource": row,
         "sees_project": may(viewer, Permission.VIEW_PROJECT, row.workspace, at),
         "instructions": instructions_of(details, viewer),
+        "shut_out": shut_out(details, viewer, at),
         "charts": [(usage, chart_of(usage)) for usage in details.components if usage.days],
         "form_values": [(titles.get(name, name), shown_value(value)) for name, value in row.form.items()],
         "moving": row.state in {"creating", "changing", "terminating"},
@@ -143,6 +144,18 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "removable": row.state in {"ok", "changing", "paused", "failed"},
     }
     return page(request, "bursar/resources/resource.html", context)
+
+
+def shut_out(details: ResourceDetails, viewer: Person, at: datetime) -> selectors.MyAccount | None:
+    """The viewer's account at the backend where they may use the resource and something is theirs to do or to know first:
+    to connect, to read why they are blocked, or what stands in the way."""
+    backend_id = details.resource.offering.backend_id
+    if backend_id is None or not any(m.person == viewer and not m.username for m in details.members):
+        return None
+    row = next(iter(selectors.my_accounts(viewer, at=at, backend_id=backend_id)), None)
+    if row is None or (row.state == "none" and row.policy.arrival == AccountPolicy.Arrival.AUTOMATIC):
+        return None
+    return row
 
 
 def instructions_of(details: ResourceDetails, viewer: Person) -> str:
@@ -359,68 +372,6 @@ def resource_work(request: HttpRequest, pk: int) -> HttpResponse:
     return answer
 
 
-# ------------------------------------------------------------------------------------------------ local accounts
-def provider_accounts(request: HttpRequest) -> HttpResponse:
-    rows = selectors.local_accounts(viewer_of(request), at=at_of(request))
-    backends = {str(row.backend.pk): row.backend.name for row in rows}
-    listing = Listing(
-        request,
-        rows,
-        label=gettext_lazy("Local accounts"),
-        columns={
-            "person": Column(gettext_lazy("Person")),
-            "backend": Column(gettext_lazy("Backend")),
-            "username": Column(gettext_lazy("Local user name")),
-            "set": Column(gettext_lazy("Set")),
-        },
-        filters=(
-            Filter(
-                "backend",
-                gettext_lazy("Any backend"),
-                list(backends.items()),
-                lambda found, value: [row for row in found if str(row.backend.pk) == value],
-            ),
-            Filter(
-                "account",
-                gettext_lazy("With and without"),
-                [("missing", gettext_lazy("Without an account"))],
-                lambda found, _value: [row for row in found if row.account is None],
-            ),
-        ),
-    )
-    return page(request, "bursar/resources/accounts.html", {"listing": listing})
-
-
-def provider_account(request: HttpRequest, backend: int, person: int) -> HttpResponse:
-    viewer, at = viewer_of(request), at_of(request)
-    row = next((r for r in selectors.local_accounts(viewer, at=at, backend_id=backend) if r.person.pk == person), None)
-    if row is None:
-        raise Http404
-    form = UsernameForm(
-        request.POST or None, initial={"username": row.account.username if row.account is not None else ""}
-    )
-    if request.method == "POST" and form.is_valid():
-        with refusals_in(form):
-            services.set_local_account(
-                backend=row.backend, person=row.person, username=form.cleaned_data["username"], by=viewer, at=at
-            )
-            messages.success(request, _("Saved. What this person may use learns of it."))
-            return redirect("provider_accounts")
-    return page(request, "bursar/resources/account.html", {"row": row}, form=form)
-
-
-@require_POST
-@refusals_as_messages(to=lambda *_a, **_k: reverse("provider_accounts"))
-def provider_account_remove(request: HttpRequest, backend: int, person: int) -> HttpResponse:
-    viewer, at = viewer_of(request), at_of(request)
-    row = next((r for r in selectors.local_accounts(viewer, at=at, backend_id=backend) if r.person.pk == person), None)
-    if row is None:
-        raise Http404
-    services.remove_local_account(backend=row.backend, person=row.person, by=viewer, at=at)
-    messages.success(request, _("Removed."))
-    return redirect("provider_accounts")
-
-
 # ------------------------------------------------------------------------------------------------ panels and cards
 @register("resources", order=50)
 def resources_panel(viewer: Viewer) -> Panel | None:
@@ -492,9 +443,4 @@ urlpatterns = [
     path("projects/<int:pk>/resources/", project_resources, name="project_resources"),
     path("organizations/<int:pk>/resources/", organization_resources, name="organization_resources"),
     path("provider/resources/", provider_resources, name="provider_resources"),
-    path("provider/accounts/", provider_accounts, name="provider_accounts"),
-    path("provider/accounts/<int:backend>/<int:person>/", provider_account, name="provider_account"),
-    path(
-        "provider/accounts/<int:backend>/<int:person>/remove", provider_account_remove, name="provider_account_remove"
-    ),
 ]

@@ -24,6 +24,7 @@ from bursar.plugins.contract import (
     ComponentQuota,
     DesiredResource,
     Done,
+    Group,
     Health,
     Member,
     NeedsAction,
@@ -150,6 +151,8 @@ CLASS_OF_ABILITY: dict[str, str] = {
     "pauses": "PausesContract",
     "enforces_quota": "QuotaContract",
     "manages_accounts": "AccountsContract",
+    "ends_accounts": "EndsAccountsContract",
+    "manages_groups": "GroupsContract",
     "manages_members": "MembersContract",
     "measures_usage": "UsageContract",
     "actions": "ActionsContract",
@@ -250,6 +253,15 @@ class Reaches(Contract):
                 )
             },
             "manages_members": {"set_members": lambda: plugin.set_members(resource)},  # type: ignore[attr-defined]
+            "manages_accounts": {"ensure_account": lambda: plugin.ensure_account(case.member)},  # type: ignore[attr-defined]
+            "ends_accounts": {
+                "block_account": lambda: plugin.block_account(case.member),  # type: ignore[attr-defined]
+                "remove_account": lambda: plugin.remove_account(case.member),  # type: ignore[attr-defined]
+            },
+            "manages_groups": {
+                "ensure_group": lambda: plugin.ensure_group(Group(1, "p", "p", 300_001)),  # type: ignore[attr-defined]
+                "remove_group": lambda: plugin.remove_group(Group(1, "p", "p", 300_001)),  # type: ignore[attr-defined]
+            },
             "measures_usage": {"measure": lambda: plugin.measure([resource], "")},  # type: ignore[attr-defined]
         }
         for ability in abilities(type(plugin)):
@@ -445,6 +457,105 @@ class AccountsContract(Contract):
         assert isinstance(outcome, Done)
         assert outcome.backend_id.isascii()
         assert outcome.backend_id.isalnum()
+
+    def test_ensure_account__name_and_number_told__are_borne_or_refused(self, case: Case) -> None:
+        member = Member(74, "emmy@example.org", "Emmy Noether", "enoether", uid=200_074)
+        first, again = (case.plugin.ensure_account(member) for _ in range(2))  # type: ignore[attr-defined]
+        assert first == again
+        assert isinstance(first, Refused) or (isinstance(first, Done) and first.backend_id == "enoether")
+
+    def test_ensure_account__name_of_somebody_else__is_refused(self, case: Case) -> None:
+        first = case.plugin.ensure_account(Member(75, "one@example.org", "One"))  # type: ignore[attr-defined]
+        assert isinstance(first, Done)
+        thief = Member(76, "two@example.org", "Two", first.backend_id)
+        assert isinstance(case.plugin.ensure_account(thief), Refused)  # type: ignore[attr-defined]
+        again = case.plugin.ensure_account(Member(75, "one@example.org", "One"))  # type: ignore[attr-defined]
+        assert again == first
+
+    @pytest.mark.parametrize("username", ["a b", "x; rm -rf ~", "-rf", "a\nb", "ä", "a" * 300, "a,ou=x", "a)(uid=*"])
+    def test_ensure_account__hostile_username__is_refused(self, case: Case, username: str) -> None:
+        hostile = Member(77, "x@example.org", "X", username, uid=200_077)
+        assert isinstance(case.plugin.ensure_account(hostile), Refused)  # type: ignore[attr-defined]
+
+
+class EndsAccountsContract(Contract):
+    def made(self, case: Case) -> Member:
+        number = 90_000 + next(_ids)
+        member = Member(number, f"p{number}@example.org", "Lise Meitner", f"lm{number}", uid=200_000 + number)
+        outcome = case.plugin.ensure_account(member)  # type: ignore[attr-defined]
+        assert isinstance(outcome, Done), outcome
+        return member
+
+    def test_block_account__twice__is_done(self, case: Case) -> None:
+        member = replace(self.made(case), blocked=True)
+        for _ in range(2):
+            assert isinstance(case.plugin.block_account(member), Done)  # type: ignore[attr-defined]
+
+    def test_block_account__not_there__is_done(self, case: Case) -> None:
+        nobody = Member(89_001, "x@example.org", "X", "nobodyhere", blocked=True)
+        assert isinstance(case.plugin.block_account(nobody), Done)  # type: ignore[attr-defined]
+
+    def test_remove_account__twice__is_done(self, case: Case) -> None:
+        member = self.made(case)
+        for _ in range(2):
+            assert isinstance(case.plugin.remove_account(member), Done)  # type: ignore[attr-defined]
+
+    def test_ensure_account__after_block_and_after_removal__is_the_same_again(self, case: Case) -> None:
+        member = self.made(case)
+        for verb in (case.plugin.block_account, case.plugin.remove_account):  # type: ignore[attr-defined]
+            assert isinstance(verb(replace(member, blocked=True)), Done)
+            again = case.plugin.ensure_account(member)  # type: ignore[attr-defined]
+            assert isinstance(again, Done)
+            assert again.backend_id == member.username
+
+    def test_block_account__of_one__leaves_the_others(self, case: Case) -> None:
+        one, other = self.made(case), self.made(case)
+        before = case.plugin.ensure_account(other)  # type: ignore[attr-defined]
+        case.plugin.remove_account(one)  # type: ignore[attr-defined]
+        assert case.plugin.ensure_account(other) == before  # type: ignore[attr-defined]
+
+
+class GroupsContract(Contract):
+    def group(self, **changes: Any) -> Group:
+        number = 70_000 + next(_ids)
+        fields: dict[str, Any] = {
+            "project_id": number,
+            "slug": f"project-{number}",
+            "name": f"g{number}",
+            "gid": 300_000 + number,
+            "usernames": ("ada",),
+        }
+        return Group(**(fields | changes))
+
+    def test_ensure_group__twice__is_the_same(self, case: Case) -> None:
+        group = self.group()
+        first, again = (case.plugin.ensure_group(group) for _ in range(2))  # type: ignore[attr-defined]
+        assert first == again == Done(backend_id=group.name)
+
+    def test_ensure_group__nobody_in_it__is_done(self, case: Case) -> None:
+        group = self.group()
+        for names in (("ada", "grace"), ()):
+            outcome = case.plugin.ensure_group(replace(group, usernames=names))  # type: ignore[attr-defined]
+            assert isinstance(outcome, Done)
+
+    def test_ensure_group__name_or_number_of_another_project__is_refused(self, case: Case) -> None:
+        group = self.group()
+        assert isinstance(case.plugin.ensure_group(group), Done)  # type: ignore[attr-defined]
+        for thief in (self.group(name=group.name), self.group(gid=group.gid)):
+            assert isinstance(case.plugin.ensure_group(thief), Refused)  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("name", ["a b", "x; rm -rf ~", "-rf", "a\nb", "ä", "a" * 300, "a,ou=x", ""])
+    def test_ensure_group__hostile_name_or_member__is_refused(self, case: Case, name: str) -> None:
+        assert isinstance(case.plugin.ensure_group(self.group(name=name)), Refused)  # type: ignore[attr-defined]
+        hostile = self.group(usernames=("ada", name))
+        assert isinstance(case.plugin.ensure_group(hostile), Refused)  # type: ignore[attr-defined]
+
+    def test_remove_group__twice_then_made_again__is_done(self, case: Case) -> None:
+        group = self.group()
+        assert isinstance(case.plugin.ensure_group(group), Done)  # type: ignore[attr-defined]
+        for _ in range(2):
+            assert isinstance(case.plugin.remove_group(group), Done)  # type: ignore[attr-defined]
+        assert case.plugin.ensure_group(group) == Done(backend_id=group.name)  # type: ignore[attr-defined]
 
 
 class UsageContract(Contract):

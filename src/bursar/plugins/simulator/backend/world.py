@@ -132,10 +132,17 @@ class World:
         with self._turn():
             found = self._one("SELECT username FROM person WHERE person_id = ?", person_id)
             if found is not None:
+                if wanted.username not in {None, found["username"]}:
+                    raise Forbidden(f"this person is {found['username']} here")
                 return wire.PersonShown(username=found["username"])
-            username = self._free_username(wanted.email)
+            username = wanted.username or self._free_username(wanted.email)
+            known = self._one("SELECT person_id FROM person WHERE username = ?", username)
+            if known is not None and known["person_id"] is not None:
+                raise Forbidden(f"{username} is somebody else here")
+            # A name that was only ever let into accounts now has its person.
             self._db.execute(
-                "INSERT INTO person VALUES (?, ?, ?, ?)", (username, person_id, wanted.email, wanted.full_name)
+                "INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?)",
+                (username, person_id, wanted.email, wanted.full_name),
             )
             return wire.PersonShown(username=username)
 

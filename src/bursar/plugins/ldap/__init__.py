@@ -1,0 +1,1 @@
+"""The `ldap` plugin: people as posixAccount, projects as posixGroup, in an LDAP directory."""
