@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from bursar.catalogue import secrets
 from bursar.catalogue.errors import InvalidSettings, PluginBroken, PluginNotFound, SecretsUnreadable
 from bursar.catalogue.models import Backend
+from bursar.kernel.errors import DomainError
 from bursar.plugins import discovery
 from bursar.plugins.contract import BackendSettings, Plugin, abilities
 
@@ -133,6 +134,23 @@ def make(backend: Backend) -> Plugin:
         why = redact(f"{type(error).__name__}: {error}", hidden.values())
         logger.warning("plugin %s cannot be built for backend %s: %s", backend.plugin, backend.pk, why)
     raise PluginBroken(key=backend.plugin, why=why)
+
+
+def abilities_of(backend: Backend) -> tuple[str, ...]:
+    """What the backend can do as it is set up: less than its plugin's class where an ability follows from the settings.
+
+    Of a plugin that is missing or broken, nothing; of one that cannot be built now, what its class can do.
+    """
+    try:
+        plugin = plugin_class(backend.plugin)
+    except DomainError:
+        return ()
+    if plugin.abilities is Plugin.abilities:  # no need to open the secrets
+        return abilities(plugin)
+    try:
+        return make(backend).abilities()
+    except DomainError:
+        return abilities(plugin)
 
 
 def redact(text: str, hidden: Iterable[str]) -> str:

@@ -4,15 +4,12 @@ from typing import Any
 
 from bursar.catalogue import registry
 from bursar.catalogue.models import Offering
-from bursar.kernel.errors import DomainError
+from bursar.plugins.contract import PROTOCOLS
 
 
 def can(offering: Offering, *protocols: Any) -> bool:
-    """Whether the offering's plugin implements one of these protocols; a missing plugin can nothing."""
+    """Whether the offering's backend, as it is set up, implements one of these protocols; a missing plugin can nothing."""
     if offering.backend is None:
         return False
-    try:
-        plugin = registry.plugin_class(offering.backend.plugin)
-    except DomainError:
-        return False
-    return any(issubclass(plugin, protocol) for protocol in protocols)
+    able = registry.abilities_of(offering.backend)
+    return any(PROTOCOLS[name] in protocols for name in able)

@@ -28,6 +28,7 @@ from bursar.plugins.contract import (
     Plugin,
     Provisions,
     Refused,
+    can,
 )
 from bursar.provisioning import quota
 from bursar.provisioning.desired import desired_of
@@ -123,7 +124,7 @@ def _ensure(plugin: Plugin, resource: Resource, wish: dict[str, Any]) -> Outcome
     Quota and members are set before it is called ready: nobody may use what nothing limits.
     """
     desired = _desired(resource)
-    if isinstance(plugin, Provisions):
+    if can(plugin, Provisions):
         answer = asked(lambda: plugin.ensure(desired))
         if not isinstance(answer, Done):
             return answer
@@ -136,7 +137,7 @@ def _ensure(plugin: Plugin, resource: Resource, wish: dict[str, Any]) -> Outcome
         answer = step(plugin, resource)
         if not isinstance(answer, Done):
             return answer
-    if isinstance(plugin, Pauses) and resource.desired_paused != resource.observed_paused:
+    if can(plugin, Pauses) and resource.desired_paused != resource.observed_paused:
         desired = _desired(resource)
         return asked(lambda: plugin.pause(desired) if resource.desired_paused else plugin.resume(desired))
     if resource.desired_paused != resource.observed_paused:
@@ -148,7 +149,7 @@ def _remove(plugin: Plugin, resource: Resource, wish: dict[str, Any]) -> Outcome
     """Remove it, then read its last usage; only then it is gone."""
     if resource.removed_at is None:
         desired = _desired(resource)
-        if isinstance(plugin, Provisions):
+        if can(plugin, Provisions):
             answer = asked(lambda: plugin.remove(desired))
             if not isinstance(answer, Done):
                 return answer
@@ -168,7 +169,7 @@ def _desired(resource: Resource) -> DesiredResource:
 def sync_accounts(plugin: Plugin, resource: Resource) -> Outcome:
     """Ask for a local account for each user of the resource who has none, where the backend makes accounts."""
     backend = resource.offering.backend
-    if backend is None or not isinstance(plugin, ManagesAccounts):
+    if backend is None or not can(plugin, ManagesAccounts):
         return Done()
     desired = _desired(resource)
     missing = [
@@ -189,7 +190,7 @@ def sync_accounts(plugin: Plugin, resource: Resource) -> Outcome:
 
 def sync_members(plugin: Plugin, resource: Resource, *, force: bool = True) -> Outcome:
     """Tell the backend exactly who may use the resource, when it changed or `force`."""
-    if not isinstance(plugin, ManagesMembers):
+    if not can(plugin, ManagesMembers):
         return Done()
     desired = _desired(resource)
     names = sorted(member.username for member in desired.members if member.username)
@@ -203,7 +204,7 @@ def sync_members(plugin: Plugin, resource: Resource, *, force: bool = True) -> O
 
 def sync_quota(plugin: Plugin, resource: Resource, *, force: bool = True) -> Outcome:
     """Tell the backend what the resource may still draw, when it changed or `force`."""
-    if not isinstance(plugin, EnforcesQuota):
+    if not can(plugin, EnforcesQuota):
         return Done()
     with try_lock(Space.QUOTA, resource.workspace_id) as held:  # two of one wallet at once could promise it twice
         if not held:

@@ -153,4 +153,4 @@ plugins, broken = discovery.load()
 print(sorted(plugins), broken)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.stdout, done.stderr) == ("['manual', 'simulator', 'slurm'] {}\n", "")
+    assert (done.stdout, done.stderr) == ("['manual', 'script', 'simulator', 'slurm'] {}\n", "")

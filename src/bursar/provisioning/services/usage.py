@@ -15,7 +15,7 @@ from bursar.kernel.errors import DomainError
 from bursar.metering.errors import ReportConflict, ReportsAtFault
 from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX, Answer, post_reports
-from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
+from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord, can
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import ReportOfOther, ResourceNotFound
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
@@ -67,7 +67,7 @@ def pull(offering_id: int) -> bool:
             return True
         try:
             plugin = registry.make(backend)
-            if not isinstance(plugin, MeasuresUsage):
+            if not can(plugin, MeasuresUsage):
                 return True
             batch = plugin.measure(desired_of(resources, at=at), mark.mark)
         except (BackendUnreachable, DomainError) as error:

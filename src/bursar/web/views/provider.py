@@ -262,7 +262,7 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
             "plugin": plugin,
             "trouble": trouble,
             "settings": settings,
-            "abilities": _abilities(plugin.plugin) if plugin else [],
+            "abilities": _abilities(found) if plugin else [],
             "offerings": found.offerings.order_by("name", "pk"),
             "can_edit": can_edit,
         },
@@ -371,8 +371,9 @@ ABILITY_TITLES = {
 }
 
 
-def _abilities(plugin: Any) -> list[tuple[str, bool]]:
-    return [(str(ABILITY_TITLES[name]), issubclass(plugin, protocol)) for name, protocol in PROTOCOLS.items()]
+def _abilities(backend: Backend) -> list[tuple[str, bool]]:
+    able = registry.abilities_of(backend)
+    return [(str(ABILITY_TITLES[name]), name in able) for name in PROTOCOLS]
 
 
 # ------------------------------------------------------------------------------------------------ offerings

@@ -1,12 +1,18 @@
 """The contract suite on the plugins that need nothing installed. SLURM's hook is in tests/real."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from bursar.plugins.contract import DesiredResource, Presence
 from bursar.plugins.manual.plugin import ManualPlugin, ManualSettings, confirm
+from bursar.plugins.script.plugin import VERBS, ScriptPlugin
+from bursar.plugins.script.settings import ScriptSettings
 from tests.unit.plugins.contract import suite
 from tests.unit.plugins.contract.suite import Case
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
@@ -99,3 +105,69 @@ class TestManual(suite.Declares, suite.Provides, suite.PausesContract):
             return replace(resource, state=state)
 
         return Case(plugin=ManualPlugin(ManualSettings(contact="desk@example.org")), person_does=person_does)
+
+
+EXAMPLES = Path(__file__).resolve().parents[4] / "docs" / "examples" / "script-backend"
+SECRET = "workbench-secret-91c4"
+
+
+class TestScriptWorkbench(
+    suite.Declares,
+    suite.Reaches,
+    suite.Provides,
+    suite.PausesContract,
+    suite.QuotaContract,
+    suite.MembersContract,
+    suite.AccountsContract,
+    suite.UsageContract,
+    suite.ImportsContract,
+):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        program = str(EXAMPLES / "workbench.py")
+        numbers = count(1)
+
+        def plugin(program: str) -> ScriptPlugin:
+            return ScriptPlugin(
+                ScriptSettings.model_validate(
+                    {
+                        **{verb: [program] for verb in VERBS},
+                        "environment": {"WORKBENCH_FOLDER": str(tmp_path)},
+                        "token": SECRET,
+                    }
+                )
+            )
+
+        def by_hand(*words: str) -> None:
+            subprocess.run(
+                [program, *words], check=True, env={"WORKBENCH_FOLDER": str(tmp_path), "PATH": "/usr/bin:/bin"}
+            )
+
+        def found_there() -> str:
+            name = f"bench-{next(numbers)}"
+            by_hand("make", name, "The old bench", "40")
+            return name
+
+        return Case(
+            plugin=plugin(program),
+            secrets=[SECRET],
+            unreachable=plugin("/no/such/workbench"),
+            limits={"cpu": 100},
+            component="cpu",
+            use=lambda resource, username: by_hand("use", resource.backend_id, username, "3", "60"),
+            begin_use=lambda resource, username: by_hand("begin", resource.backend_id, username, "2"),
+            found_there=found_there,
+        )
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the example in bash needs jq")
+class TestScriptFolders(suite.Declares, suite.Reaches, suite.Provides, suite.PausesContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        def plugin(program: str) -> ScriptPlugin:
+            commands = {verb: [program] for verb in ("ensure", "remove", "observe", "pause", "resume")}
+            return ScriptPlugin(
+                ScriptSettings.model_validate({**commands, "environment": {"FOLDERS_ROOT": str(tmp_path)}})
+            )
+
+        return Case(plugin=plugin(str(EXAMPLES / "folders.sh")), unreachable=plugin("/no/such/folders"))
