@@ -19,6 +19,7 @@ from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
 pytestmark = pytest.mark.slow
 
+NUMBERS = count(1)
 SPEED = 20  # pretend seconds per real second
 
 
@@ -38,6 +39,7 @@ class TestSimulatorCluster(
     suite.MembersContract,
     suite.AccountsContract,
     suite.UsageContract,
+    suite.ImportsContract,
     suite.ActionsContract,
 ):
     @pytest.fixture
@@ -49,6 +51,18 @@ class TestSimulatorCluster(
         def begin_use(resource: DesiredResource, username: str) -> None:
             backend.submit(resource.backend_id, username, cores=2, seconds=86_400)
 
+        def found_there() -> str:
+            name = f"group-{next(NUMBERS)}"
+            account = {
+                "kind": "hpc",
+                "title": "The old group",
+                "parent": None,
+                "storage_gb": 7,
+                "cap_core_seconds": None,
+            }
+            backend.call("PUT", f"/v1/accounts/{name}", account)
+            return name
+
         return Case(
             plugin=backend.plugin(),
             secrets=[TOKEN],
@@ -57,6 +71,7 @@ class TestSimulatorCluster(
             component="cpu",
             use=use,
             begin_use=begin_use,
+            found_there=found_there,
         )
 
 
@@ -69,6 +84,7 @@ class TestSimulatorCloud(
     suite.MembersContract,
     suite.AccountsContract,
     suite.UsageContract,
+    suite.ImportsContract,
     suite.ActionsContract,
 ):
     @pytest.fixture
@@ -84,6 +100,22 @@ class TestSimulatorCloud(
             wait_until(lambda: plugin.observe(resource).facts["used_core_seconds"] > before)
             plugin.pause(resource)
 
+        def found_there() -> str:
+            name = f"server-{next(NUMBERS)}"
+            account = {
+                "kind": "vm",
+                "title": "The old server",
+                "parent": None,
+                "storage_gb": 0,
+                "cap_core_seconds": None,
+            }
+            backend.call("PUT", f"/v1/accounts/{name}", account)
+            backend.call("PUT", f"/v1/accounts/{name}/quota", {"available": None, "locked": False})
+            machine = {"name": "old", "flavor": "sim.large", "ssh_key": ""}
+            backend.call("PUT", f"/v1/accounts/{name}/machine", machine)
+            wait_until(lambda: backend.call("GET", f"/v1/accounts/{name}")["machine"]["state"] == "active")
+            return name
+
         return Case(
             plugin=plugin,
             secrets=[TOKEN],
@@ -92,6 +124,7 @@ class TestSimulatorCloud(
             component="vm",
             use=use,
             begin_use=begin_use,
+            found_there=found_there,
         )
 
 
@@ -125,7 +158,6 @@ class TestScriptWorkbench(
     @pytest.fixture
     def case(self, tmp_path: Path) -> Case:
         program = str(EXAMPLES / "workbench.py")
-        numbers = count(1)
 
         def plugin(program: str) -> ScriptPlugin:
             return ScriptPlugin(
@@ -144,7 +176,7 @@ class TestScriptWorkbench(
             )
 
         def found_there() -> str:
-            name = f"bench-{next(numbers)}"
+            name = f"bench-{next(NUMBERS)}"
             by_hand("make", name, "The old bench", "40")
             return name
 
