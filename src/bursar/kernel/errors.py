@@ -41,5 +41,13 @@ class DomainError(Exception):
         return (_rebuild, (type(self), dict(self.facts)))
 
 
+@dataclass(frozen=True, slots=True)
+class At:
+    """What is wrong with one of several things that were sent together. `index` counts from 0."""
+
+    index: int
+    refusal: DomainError
+
+
 def _rebuild(cls: type[DomainError], facts: dict[str, Any]) -> DomainError:
     return cls(**facts)

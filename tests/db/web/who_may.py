@@ -366,6 +366,7 @@ for name in (
     "offering_approval",
 ):
     page(name, SEES_PROVIDER, OFFERS, pk="offering")
+page("offering_take_over", HANDLES, HANDLES, see=SEES_PROVIDER, pk="offering")
 page("provider_offering_components_edit", SEES_PROVIDER, OFFERS, pk="offering", component_pk="component")
 page("provider_component_remove", None, OFFERS, pk="offering", component_pk="component")
 page("provider_offering_plans_edit", SEES_PROVIDER, OFFERS, pk="offering", plan_pk="plan")
@@ -882,6 +883,14 @@ op("GET", "/provider/accounts", LOGIN)
 op("PUT", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS, lambda w: {"username": "someone"})
 op("DELETE", "/provider/accounts/{backend_id}/{person_id}", ACCOUNTS)
 op("GET", "/provider/offerings/{offering_id}/approval", SEES_PROVIDER)
+op("GET", "/provider/offerings/{offering_id}/importable", HANDLES, see=SEES_PROVIDER)
+op(
+    "POST",
+    "/provider/offerings/{offering_id}/take-over",
+    HANDLES,
+    lambda w: {"resources": [{"backend_id": "a", "workspace_id": 1, "plan_id": 1}]},
+    see=SEES_PROVIDER,
+)
 op("PUT", "/provider/offerings/{offering_id}/approval", OFFERS, lambda w: {"choice": "all"})
 
 

@@ -4,6 +4,7 @@
 """
 
 from bursar.provisioning.services.accounts import remove_local_account, set_local_account
+from bursar.provisioning.services.imports import TakeOver, importable, take_over
 from bursar.provisioning.services.orders import (
     approve_order,
     assign_order,
@@ -34,6 +35,7 @@ from bursar.provisioning.services.usage import report_usage
 __all__ = [
     "Line",
     "ProviderApproval",
+    "TakeOver",
     "act",
     "approve_order",
     "ask_again",
@@ -42,6 +44,7 @@ __all__ = [
     "check_plan",
     "comment_order",
     "confirm_work",
+    "importable",
     "pause_resource",
     "refuse_work",
     "reject_order",
@@ -59,4 +62,5 @@ __all__ = [
     "submit_change",
     "submit_order",
     "submit_termination",
+    "take_over",
 ]

@@ -129,6 +129,8 @@ def reports_from(
         if resource is None or component is None:
             problems.append(f"Record {record.id[:80]}: no such resource or component here ({record.component[:40]}).")
             continue
+        if resource.taken_over_at is not None and record.period_end <= resource.taken_over_at:
+            continue  # from before it was anybody's here
         if component.category is None or not is_metered(component):
             continue  # it draws on nothing, or its limit says what is used
         reports.append(

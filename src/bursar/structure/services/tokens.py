@@ -186,7 +186,7 @@ def revoke_token(*, token: ApiToken, by: Person | None, at: datetime) -> ApiToke
             ended.revoked_at = at
             ended.save(update_fields=["revoked_at"])
             tell("api_token.revoked", ended, scope=row.organization, by=by, at=at, facts={"person_id": row.person_id})
-        if not ended.rolled_by_itself:
+        if not ended.rolled_by_itself or ended.successor_id is None:
             break
         ended = ApiToken.objects.select_for_update(of=("self",)).filter(pk=ended.successor_id).first()
     return row

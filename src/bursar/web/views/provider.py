@@ -497,6 +497,12 @@ def offering_backend(request: HttpRequest, pk: int) -> HttpResponse:
         with refusals_in(form, {"offering_kept": "backend"}):
             services.connect_offering(offering=found, backend=form.cleaned_data["backend"], **who_and_when(request))
             return _saved(request, "provider_offering_backend", pk)
+    backend = found.backend
+    context["can_take_over"] = (
+        backend is not None
+        and "imports" in registry.abilities_of(backend)
+        and request.viewer.may(Permission.HANDLE_ORDERS, found.provider.organization)  # type: ignore[attr-defined]
+    )
     return page(request, "bursar/provider/offering_backend.html", context, form=form)
 
 
