@@ -218,11 +218,11 @@ def test_take_over__by_another_offering_of_the_backend__is_taken(site: Site) -> 
 def test_take_over__terminated_since__can_be_again(site: Site) -> None:
     site.there("old-bench")
     (first,) = site.take(site.wish("old-bench"))
-    Resource.objects.filter(pk=first.pk).update(state="terminated", desired_gone=True)
+    Resource.objects.filter(pk=first.pk).update(state="terminated", desired_gone=True, terminated_at=site.at)
     (second,) = site.take(site.wish("old-bench"))
     assert second.pk != first.pk
     with pytest.raises(IntegrityError, match="taken_over_once"), transaction.atomic():
-        Resource.objects.filter(pk=first.pk).update(state="ok")
+        Resource.objects.filter(pk=first.pk).update(state="ok", terminated_at=None)
     with pytest.raises(IntegrityError, match="resource_taken_over_is_told_whole"), transaction.atomic():
         Resource.objects.filter(pk=second.pk).update(backend_id="")
 
@@ -237,7 +237,7 @@ def test_take_over__used_before_and_since__only_since_is_drawn(site: Site) -> No
     site.keep("sessions", "00000003", {**session, "start": second - 90, "end": second - 60})
     site.take(site.wish("old-bench"))
     assert usage.pull(site.world.offering.pk)
-    cpu = UsageReport.objects.filter(category=site.world.cpu)
+    cpu = UsageReport.objects.filter(category_id=site.world.cpu.pk)
     assert [report.amount_ticks for report in cpu] == [2 * 30]
 
 
@@ -313,8 +313,8 @@ def test_workspaces_to_choose__are_those_with_quota_there(site: Site) -> None:
     make_workspace(make_project(organization=site.world.university, pi=site.world.pi, at=site.at))
     found = set(selectors.workspaces_to_take_over_for(site.world.offering, at=site.at))
     assert found == {site.world.workspace, make_workspace(site.world.university)}
-    loose = make_offering(site.world.provider, backend=make_backend(site.world.provider, at=site.at), at=site.at)
-    loose.components.update(category=None)
+    seats = {"key": "seats", "title": "Seats", "billing": "fixed", "unit_name": "seats", "category": None}
+    loose = make_offering(site.world.provider, components=[seats], at=site.at)
     assert {w.kind for w in selectors.workspaces_to_take_over_for(loose, at=site.at)} == {"project"}
 
 
@@ -342,7 +342,7 @@ def test_api__list_then_take_over__tells_resources_and_faults_by_place(site: Sit
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "take_overs_at_fault")
     assert [(e["location"], e["code"]) for e in problem["errors"]] == [
-        ("body.resources.0", "workspace_not_found"),
+        ("body.resources.0.workspace", "workspace_not_found"),
         ("body.resources.1.backend_id", "taken_already"),
     ]
     assert problem["facts"] == {"count": 2, "first": str(WorkspaceNotFound())}
