@@ -133,7 +133,9 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
     place = facts.pop("place", "")
     errors += [
         {
-            "location": ".".join(filter(None, ("body", place, str(each.index), each.refusal.facts.get("field", "")))),
+            "location": ".".join(
+                filter(None, ("body", each.place or place, str(each.index), each.refusal.facts.get("field", "")))
+            ),
             "message": words(each.refusal, gettext),
             "code": each.refusal.code,
         }

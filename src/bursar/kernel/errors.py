@@ -43,10 +43,15 @@ class DomainError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """What is wrong with one of several things that were sent together. `index` counts from 0."""
+    """What is wrong with one of several things that were sent together.
+
+    index   counts from 0
+    place   the list it is in, where there are several; "" = that of the refusal which holds it
+    """
 
     index: int
     refusal: DomainError
+    place: str = ""
 
 
 def _rebuild(cls: type[DomainError], facts: dict[str, Any]) -> DomainError:

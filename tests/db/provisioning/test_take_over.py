@@ -31,7 +31,7 @@ from bursar.provisioning.errors import (
 from bursar.provisioning.models import Order, Resource, ResourceFact
 from bursar.provisioning.services import TakeOver, usage
 from bursar.structure.roles import NotAllowed, Role
-from tests.factories.catalogue import make_backend, make_offering
+from tests.factories.catalogue import make_offering
 from tests.factories.provisioning import World, make_world, run_jobs
 from tests.factories.structure import make_membership, make_person, make_project, make_workspace
 

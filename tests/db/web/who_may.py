@@ -479,6 +479,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "gift_id": "gift",
     "notice_id": "notice",
     "recipient": "kind",
+    "category_name": "cpu_name",
+    "product_name": "new_name",
 }
 
 
@@ -646,6 +648,28 @@ op("GET", "/product-categories/{category_id}", SEES_OFFERING, see=NOWHERE)
 op("PATCH", "/product-categories/{category_id}", MANAGES_CATEGORIES, lambda w: {"title": "Cores"})
 op("POST", "/product-categories/{category_id}/archive", MANAGES_CATEGORIES)
 op("POST", "/product-categories/{category_id}/unarchive", MANAGES_CATEGORIES)
+op(
+    "PUT",
+    "/providers/{provider_id}/product-categories/{category_name}",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"title": "New", "product_type": "compute", "charging": "hour", "unit_name": "core-hours"},
+    see=SEES_PROVIDER,
+    category_name="new_name",
+)
+op(
+    "PUT",
+    "/providers/{provider_id}/product-categories/{category_name}/products/{product_name}",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"title": "New"},
+    see=SEES_PROVIDER,
+)
+op(
+    "PUT",
+    "/providers/{provider_id}/catalogue",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"products": [{"category": "nothing", "name": "new", "title": "New"}]},
+    see=SEES_PROVIDER,
+)
 op("GET", "/products", LOGIN)
 op(
     "POST",
