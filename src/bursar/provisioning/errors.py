@@ -372,9 +372,9 @@ class TakenAlready(DomainError):
 
 
 @dataclass(eq=False)
-class NamedTwice(DomainError):
+class ThingNamedTwice(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
-    code: ClassVar[str] = "named_twice"
+    code: ClassVar[str] = "thing_named_twice"
     message: ClassVar[str] = N_("“{found_id}” is named twice; it can belong to one workspace only.")
     found_id: str
     field: str = "backend_id"

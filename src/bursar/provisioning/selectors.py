@@ -712,8 +712,8 @@ def try_policies(
     """What lines would have said of past orders, with the estimate of that time and what wallets have left today."""
     tried = []
     for order in orders:
-        if order.created_by is None:
-            continue
+        if order.created_by is None or side.value not in order.verdicts:
+            continue  # the system's own, or taken over: no policy was asked
         components = list(order.offering.components.select_related("category"))
         found = pricing.estimate_for(
             order.plan, components, order.limits, at=order.created_at, first=order.kind == Order.Kind.CREATE

@@ -19,16 +19,16 @@ from bursar.provisioning import selectors, services
 from bursar.provisioning.errors import (
     AbilityMissing,
     ImportableUnknown,
-    NamedTwice,
     NotThere,
     NoValidAllocation,
     PlanNotAvailable,
     TakenAlready,
     TakeOversAtFault,
+    ThingNamedTwice,
     TooManyAtOnce,
     WorkspaceNotFound,
 )
-from bursar.provisioning.models import Order, Resource, ResourceFact
+from bursar.provisioning.models import Order, Resource, ResourceFact, Side
 from bursar.provisioning.services import TakeOver, usage
 from bursar.structure.roles import NotAllowed, Role
 from tests.factories.catalogue import make_offering
@@ -129,6 +129,8 @@ def test_take_over__thing_with_its_limits__is_a_ready_resource_with_facts_order_
         site.world.manager,
     )
     assert (order.closed_at, order.executed_at, order.awaited_roles) == (site.at, site.at, [])
+    assert (order.verdicts, selectors.who_must_approve(order)) == ({}, [])
+    assert selectors.try_policies(side=Side.CONSUMER, lines=None, orders=[order], at=site.at) == []
     assert order.comment == "Taken over as it was at the backend, where it is called old-bench."
     assert [(d.side, d.decision, d.by, d.reason) for d in order.decisions.all()] == [
         ("consumer", "not_asked", None, "It was there already."),
@@ -177,7 +179,7 @@ def test_take_over__several__are_all_or_none(site: Site) -> None:
         site.wish("b2" * 200, workspace=None),
     )
     assert faults == [
-        (1, NamedTwice, "“a” is named twice; it can belong to one workspace only."),
+        (1, ThingNamedTwice, "“a” is named twice; it can belong to one workspace only."),
         (2, NotThere, "“nowhere” is not at the backend, or not to be taken over. Look again at what is there."),
         (3, TakenAlready, f"“c” is the resource “Third” of {site.world.workspace} already."),
         (4, WorkspaceNotFound, str(WorkspaceNotFound())),
@@ -371,7 +373,7 @@ def test_page__choose_two_of_three__takes_them_over(site: Site) -> None:
     assert answer.redirect_chain == [(path, 302)]
     said = answer.content.decode()
     assert "2 resources were taken over." in said
-    assert (said.count("taken already"), said.count('name="backend_id"')) == (2, 1)
+    assert (said.count("taken already:"), said.count('name="backend_id"')) == (2, 1)
     answer = client.post(path, {**form, "backend_id": ["a"]})
     assert answer.status_code == 422
     assert f"“a” is the resource “A” of {site.world.workspace} already." in answer.content.decode()

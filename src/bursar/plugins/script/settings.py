@@ -37,7 +37,13 @@ class ScriptSettings(BackendSettings):
     """An ability is there once its commands are named."""
 
     ensure: Annotated[
-        Command, _verb(N_("To make or change"), N_("Makes the backend hold a resource as it should be."))
+        Command,
+        _verb(
+            N_("To make or change"),
+            N_(
+                "Makes the backend hold a resource as it should be. Of each command first the program, then each argument."
+            ),
+        ),
     ] = []
     remove: Annotated[Command, _verb(N_("To remove"), N_("Makes the backend hold it no longer."))] = []
     observe: Annotated[Command, _verb(N_("To look"), N_("Tells what the backend shows of a resource."))] = []
@@ -54,7 +60,7 @@ class ScriptSettings(BackendSettings):
         Field(
             title=N_("Working folder"),
             description=N_("Absolute path; the commands run in it."),
-            max_length=1000,
+            max_length=500,
             json_schema_extra=dict(OPERATOR_ONLY),
         ),
     ] = "/"

@@ -25,22 +25,20 @@ from bursar.provisioning.errors import (
     AbilityMissing,
     BackendMissing,
     ImportableUnknown,
-    NamedTwice,
     NotThere,
     TakenAlready,
     TakeOversAtFault,
+    ThingNamedTwice,
     TooManyAtOnce,
     WorkspaceNotFound,
 )
 from bursar.provisioning.lifecycle import OrderState, ResourceAction, ResourceState
 from bursar.provisioning.models import Order, OrderDecision, Resource, Side
-from bursar.provisioning.policies import judge
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
 from bursar.provisioning.services._common import RESOURCE_RELATED, decide, step_resource, tell
 from bursar.provisioning.services.orders import (
     LIMIT_MAX,
     NAME_LENGTH_MAX,
-    candidate_for,
     check_limits,
     check_name,
     check_offering,
@@ -159,7 +157,7 @@ def take_over(*, offering: Offering, wishes: Sequence[TakeOver], by: Person | No
 
     Each is ready at once, with the limits it has; what was used before is no wallet's. Where the backend does not tell a limit
     that the offering has, it is asked to hold the usual one. Members and quota are told to it next.
-    raises   as `importable`; TooManyAtOnce; TakeOversAtFault, which holds for each at fault: NamedTwice, NotThere,
+    raises   as `importable`; TooManyAtOnce; TakeOversAtFault, which holds for each at fault: ThingNamedTwice, NotThere,
              TakenAlready, OfferingNotVisible, OfferingNotActive, WorkspaceEnded, WorkspaceNotStarted, PlanNotAvailable,
              PlanSoldOut, NameNeeded, LimitTooSmall, LimitTooLarge, NoValidAllocation
     """
@@ -194,7 +192,7 @@ def _take(
         found_id = wish.backend_id[:100]
         try:
             if wish.backend_id in named:
-                raise NamedTwice(found_id=found_id)
+                raise ThingNamedTwice(found_id=found_id)
             named.add(wish.backend_id)
             if (resource := taken.get(wish.backend_id)) is not None:
                 raise TakenAlready(found_id=found_id, resource=resource.name, workspace=str(resource.workspace))
@@ -295,9 +293,7 @@ def _done_order(
         created_by=by,
         created_at=at,
     )
-    candidate = candidate_for(order, estimate, at=at)
-    order.verdicts = {side.value: judge(side, candidate, at=at).stored() for side in Side}
-    order.save()
+    order.save()  # without verdicts: no policy was asked
     reason = gettext("It was there already.")
     decide(order, Side.CONSUMER, OrderDecision.Decision.NOT_ASKED, by=None, at=at, reason=reason)
     decide(order, Side.PROVIDER, OrderDecision.Decision.APPROVED, by=by, at=at, reason=reason)
