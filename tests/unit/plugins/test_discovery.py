@@ -68,7 +68,8 @@ def test_load__bursars_own__are_there_with_their_abilities() -> None:
     plugins, _ = discovery.load()
     assert abilities(plugins["manual"]) == ("provisions", "pauses")
     assert abilities(plugins["simulator"]) == (
-        "provisions", "pauses", "enforces_quota", "manages_accounts", "manages_members", "measures_usage", "actions",
+        "provisions", "pauses", "enforces_quota", "manages_accounts", "manages_members", "measures_usage", "imports",
+        "actions",
     )  # fmt: skip
 
 
