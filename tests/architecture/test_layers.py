@@ -104,4 +104,4 @@ def test_import__kernel_and_plugins_without_the_servers_libraries__works() -> No
     clean = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run([sys.executable, "-c", BLOCK], env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["ldap", "manual", "simulator", "slurm"]
+    assert done.stdout.split() == ["ldap", "manual", "script", "simulator", "slurm"]

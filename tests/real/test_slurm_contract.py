@@ -1,5 +1,7 @@
 """The contract suite on the slurm plugin, against the real SLURM."""
 
+from itertools import count
+
 import pytest
 
 from bursar.plugins.contract import DesiredResource, Member
@@ -8,6 +10,8 @@ from bursar.plugins.slurm.settings import SlurmSettings
 from tests.real.slurm.cluster import Cluster
 from tests.unit.plugins.contract import suite
 from tests.unit.plugins.contract.suite import Case
+
+NUMBERS = count(1)
 
 pytestmark = pytest.mark.slurm
 
@@ -24,6 +28,7 @@ class TestSlurm(
     suite.QuotaContract,
     suite.MembersContract,
     suite.UsageContract,
+    suite.ImportsContract,
 ):
     @pytest.fixture
     def case(self, slurm: Cluster) -> Case:
@@ -36,6 +41,13 @@ class TestSlurm(
             job = slurm.submit(username, resource.backend_id, "sleep 600", "--cpus-per-task=2", minutes=20)
             slurm.await_state(job, "RUNNING")
 
+        def found_there() -> str:
+            name = f"old-{next(NUMBERS)}"
+            # A description is free text: commas and quotes mean something to sacctmgr, and not to us.
+            slurm.run("sacctmgr", "-i", "add", "account", name, "description=The group, as was", "organization=old")
+            slurm.run("sacctmgr", "-i", "modify", "account", "where", f"name={name}", "set", "GrpTRESMins=cpu=6000")
+            return name
+
         return Case(
             plugin=SlurmPlugin(SlurmSettings(slurm_conf=str(slurm.slurm_conf))),
             unreachable=SlurmPlugin(SlurmSettings(bin_path=str(slurm.folder / "absent"))),
@@ -43,6 +55,7 @@ class TestSlurm(
             member=Member(1, "alice@example.org", "Alice", "alice"),
             use=use,
             begin_use=begin_use,
+            found_there=found_there,
             first_id=100_000,
         )
 

@@ -1,8 +1,10 @@
 """Ordering, deciding, work by hand and the resource, in a real browser."""
 
 import re
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ from django.db import connection
 from playwright.sync_api import expect
 
 from bursar.plugins.contract import UsageRecord
+from bursar.plugins.script.plugin import VERBS
 from bursar.provisioning import services
 from bursar.provisioning.models import Order, Resource
+from bursar.structure.roles import Role
 from tests.factories.catalogue import make_plan
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
+from tests.factories.structure import make_membership
 
 
 @pytest.fixture
@@ -143,3 +148,42 @@ def test_pages__of_orders_and_resources__stand_in_three_looks(visit: Callable[..
         (f"/provider/offerings/{world.offering.pk}/approval/", "offering-approval"),
     ):
         seller.look_at(path, name)
+
+
+# ------------------------------------------------------------------------------------------------ taking over
+WORKBENCH = Path(__file__).resolve().parents[2] / "docs" / "examples" / "script-backend" / "workbench.py"
+
+
+def test_take_over__chosen_from_the_list__become_resources_in_three_looks(
+    visit: Callable[..., Any], transactional_db: None, tmp_path: Path
+) -> None:
+    commands: dict[str, Any] = {verb: [str(WORKBENCH)] for verb in VERBS}
+    values = {**commands, "environment": {"WORKBENCH_FOLDER": str(tmp_path)}}
+    world = make_world(plugin="script", values=values, at=datetime.now(UTC), name="Workbenches")
+    for name, title, hours in (
+        ("ice", "Ice cores", "40"),
+        ("mud", "Mud <b>samples</b>", "7"),
+        ("x" * 60, "Y" * 90, "1"),
+    ):
+        subprocess.run(
+            [str(WORKBENCH), "make", name, title, hours],
+            check=True,
+            env={"WORKBENCH_FOLDER": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        )
+    manager = visit(world.manager)
+    page = manager.page
+    manager.go(f"/provider/offerings/{world.offering.pk}/backend/")
+    page.get_by_role("link", name="Take over what is there").click()
+    page.get_by_role("checkbox", name="Ice cores").check()
+    page.get_by_label("They become resources of").select_option(str(world.workspace.pk))
+    page.get_by_label("On the plan").select_option(str(world.plan_id))
+    page.get_by_role("button", name="Take over").click()
+    page.get_by_text("1 resource was taken over.").wait_for()
+    assert page.get_by_role("link", name="Ice cores").count() == 1
+    manager.check()
+    manager.look_at(f"/provider/offerings/{world.offering.pk}/take-over/", "take-over")
+    resource = Resource.objects.get()
+    manager.look_at(f"/orders/{resource.orders.get().pk}/", "take-over-order")
+    manager.look_at(f"/provider/backends/{world.backend.pk}/", "take-over-backend")
+    make_membership(person=world.manager, role=Role.PLATFORM_OPERATOR, scope=None)
+    manager.look_at(f"/provider/backends/{world.backend.pk}/edit/", "script-settings")

@@ -109,9 +109,20 @@ def test_pages__each_of_them__stand_in_three_looks(visit: Any, at: Any) -> None:
         by=owner,
         at=clock.now(),
     )
-    services.create_token(
+    made = services.create_token(
         person=owner, name="nightly reports", scopes=["read", "usage"], days=90, by=owner, at=clock.now()
     )
+    services.authenticate_token(token=made.token, at=clock.now(), address="2001:db8:85a3::8a2e:370:7334")
+    agent = services.create_token(
+        person=owner,
+        name="agent",
+        scopes=["usage", "roll"],
+        days=90,
+        organization=organization,
+        by=owner,
+        at=clock.now(),
+    )
+    services.roll_token(token=agent.row, by=owner, at=clock.now())
     visitor = visit(owner)
     for name, address in {
         "home": "/",
@@ -128,6 +139,7 @@ def test_pages__each_of_them__stand_in_three_looks(visit: Any, at: Any) -> None:
         "profile": "/profile/",
         "tokens": "/profile/tokens/",
         "token-form": "/profile/tokens/new/",
+        "token-roll": f"/profile/tokens/{made.row.pk}/roll/",
         "people": "/operator/people/",
         "person": f"/operator/people/{owner.pk}/",
         "audit": "/operator/events/",

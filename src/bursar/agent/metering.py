@@ -10,7 +10,7 @@ from bursar.agent.client import Client, Refused
 from bursar.agent.store import Spooled, Store
 from bursar.kernel.clock import now
 from bursar.plugins import wire
-from bursar.plugins.contract import DesiredResource, MeasuresUsage, Plugin
+from bursar.plugins.contract import DesiredResource, MeasuresUsage, Plugin, can
 from bursar.plugins.steps import Wish, asked
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Meter:
         """
         with self._measuring:
             plugin, name = self._plugin_of(backend_id), self._backends[backend_id]
-            if not isinstance(plugin, MeasuresUsage):
+            if not can(plugin, MeasuresUsage):
                 return
             for offering, resources in self._by_offering(backend_id).items():
                 mark = self._store.measured_to(name, offering)

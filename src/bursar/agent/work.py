@@ -38,7 +38,7 @@ from bursar.plugins.contract import (
     Presence,
     Provisions,
     Severity,
-    abilities,
+    can,
 )
 from bursar.plugins.contract import (
     Refused as PluginRefused,
@@ -231,7 +231,7 @@ class Agent:
             "plugin": part.plugin,
             "title": kind.title,
             "version": kind.version,
-            "abilities": list(abilities(kind)),
+            "abilities": list(plugin.abilities()),
             "components": told["components"],
             "order_form": told["order_form"],
         }
@@ -403,8 +403,8 @@ class Agent:
     def _ask_account(self, plugin: Plugin, work: str, member: Member) -> Outcome | None:
         """None: the plugin does not do this, and somebody else has to."""
         if work == "make":
-            return asked(lambda: plugin.ensure_account(member)) if isinstance(plugin, ManagesAccounts) else None
-        if not isinstance(plugin, EndsAccounts):
+            return asked(lambda: plugin.ensure_account(member)) if can(plugin, ManagesAccounts) else None
+        if not can(plugin, EndsAccounts):
             return None
         if work == "remove":
             return asked(lambda: plugin.remove_account(member))
@@ -440,7 +440,7 @@ class Agent:
 
     def _mend(self, plugin: Plugin, wish: Wish, desk: Desk) -> Wish | None:
         """What somebody took away or changed at the backend itself is made as it is wished again, and told."""
-        if not isinstance(plugin, Provisions):
+        if not can(plugin, Provisions):
             return wish
         desired = wish.desired
         seen = asked(lambda: plugin.observe(desired))

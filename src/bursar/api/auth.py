@@ -61,7 +61,7 @@ class BearerToken(HttpBearer):
         if _too_many_wrong(request, key):
             raise TooManyAttempts(WRONG_TOKENS_WINDOW_SECONDS)
         try:
-            found = authenticate_token(token=token, at=at_of(request))
+            found = authenticate_token(token=token, at=at_of(request), address=address_of(request))
         except DomainError as refusal:
             _GOOD.pop(key, None)
             cache.add(key, 0, WRONG_TOKENS_WINDOW_SECONDS)

@@ -359,6 +359,117 @@ def unarchive_product(request: HttpRequest, product_id: int) -> Any:
     return services.unarchive_product(product=found, **who(request))
 
 
+# ------------------------------------------------------------------------------------------------ a provider's own list
+Slug = Annotated[str, Field(max_length=60, description="the provider's own key; short and stable")]
+
+
+class CategoryFields(Strict):
+    """The whole category: what is left out takes its usual value."""
+
+    title: str = Field(max_length=120)
+    description: str = Field("", max_length=2000)
+    product_type: ProductTypeName
+    charging: ChargingName
+    unit_name: str = Field(max_length=40)
+    ticks_per_unit: Ticks = 1
+    requires_allocation: bool = True
+    allows_suballocation: bool = True
+    allows_overallocation: bool = True
+    grace_days: int = Field(7, ge=0, le=366)
+
+
+class ProductFields(Strict):
+    """The whole product: what is left out takes its usual value."""
+
+    title: str = Field(max_length=120)
+    description: str = Field("", max_length=2000)
+    specs: dict[str, Any] = {}
+    ticks_per_charge: Limit = 0
+
+
+class CategoryPutIn(CategoryFields):
+    name: Slug
+
+
+class ProductPutIn(ProductFields):
+    category: Slug
+    name: Slug
+
+
+class CataloguePutIn(Strict):
+    categories: list[CategoryPutIn] = Field([], max_length=500)
+    products: list[ProductPutIn] = Field([], max_length=500)
+
+
+class CategoryStood(CategoryOut):
+    change: Literal["created", "changed", "same"]
+
+
+class ProductStood(ProductOut):
+    change: Literal["created", "changed", "same"]
+
+
+class CatalogueStood(Schema):
+    categories: list[CategoryStood]
+    products: list[ProductStood]
+
+
+def _stood(row: Any, change: str) -> Any:
+    row.change = change
+    return row
+
+
+@router.put(
+    "/providers/{provider_id}/product-categories/{category_name}",
+    response={200: CategoryStood, 201: CategoryStood, **PROBLEMS},
+    tags=["Product categories"],
+    summary="Have a category of this name be as said",
+)
+def put_category(request: HttpRequest, provider_id: int, category_name: str, payload: CategoryFields) -> Any:
+    """Twice is once: what is so already is not changed and not told. A unit that is counted in cannot change."""
+    provider = selectors.provider_by_id(person_of(request), provider_id, at_of(request))
+    wish = services.CategoryPut(category_name, payload.dict())
+    row, change = services.put_category(provider=provider, wish=wish, **who(request))
+    return Status(201 if change == "created" else 200, _stood(row, change))
+
+
+@router.put(
+    "/providers/{provider_id}/product-categories/{category_name}/products/{product_name}",
+    response={200: ProductStood, 201: ProductStood, **PROBLEMS},
+    tags=["Products"],
+    summary="Have a product of this name be as said",
+)
+def put_product(
+    request: HttpRequest, provider_id: int, category_name: str, product_name: str, payload: ProductFields
+) -> Any:
+    provider = selectors.provider_by_id(person_of(request), provider_id, at_of(request))
+    wish = services.ProductPut(category_name, product_name, payload.dict())
+    row, change = services.put_product(provider=provider, wish=wish, **who(request))
+    return Status(201 if change == "created" else 200, _stood(row, change))
+
+
+@router.put(
+    "/providers/{provider_id}/catalogue",
+    response={200: CatalogueStood, **PROBLEMS},
+    tags=["Product categories"],
+    summary="Have up to 500 categories and products be as said, all or none",
+)
+def put_catalogue(request: HttpRequest, provider_id: int, payload: CataloguePutIn) -> Any:
+    """Products may be in categories of the same request. What is not named stays. Each fault is told at its place."""
+    provider = selectors.provider_by_id(person_of(request), provider_id, at_of(request))
+    values = payload.dict()
+    stood = services.put_catalogue(
+        provider=provider,
+        categories=[services.CategoryPut(wish.pop("name"), wish) for wish in values["categories"]],
+        products=[services.ProductPut(wish.pop("category"), wish.pop("name"), wish) for wish in values["products"]],
+        **who(request),
+    )
+    return {
+        "categories": [_stood(*each) for each in stood.categories],
+        "products": [_stood(*each) for each in stood.products],
+    }
+
+
 # ------------------------------------------------------------------------------------------------ shelves
 class ShelfOut(Schema):
     id: int

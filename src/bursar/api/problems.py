@@ -130,6 +130,17 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
         }
         for fault in facts.pop("faults", ())  # of usage reports: each at its place
     ]
+    place = facts.pop("place", "")
+    errors += [
+        {
+            "location": ".".join(
+                filter(None, ("body", each.place or place, str(each.index), each.refusal.facts.get("field", "")))
+            ),
+            "message": words(each.refusal, gettext),
+            "code": each.refusal.code,
+        }
+        for each in facts.pop("each", ())
+    ]
     return problem(request, status(refusal), refusal.code, detail, errors=errors, facts=facts)
 
 

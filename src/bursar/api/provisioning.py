@@ -241,6 +241,24 @@ class ResourceOut(Schema):
         return row.offering.name
 
 
+class ImportableOut(Schema):
+    backend_id: str = Field(description="what it is called at the backend")
+    name: str
+    limits: dict[str, int] = Field(description="component key -> whole units, as far as the backend tells")
+    resource_id: int | None = Field(description="the resource that it is here already")
+
+
+class TakeOverIn(Strict):
+    backend_id: str = Field(max_length=255)
+    workspace_id: int
+    plan_id: int
+    name: str = Field("", max_length=150, description="empty = as it is called at the backend")
+
+
+class TakeOversIn(Strict):
+    resources: list[TakeOverIn] = Field(min_length=1, max_length=100)
+
+
 class DayOut(Schema):
     day: str
     ticks: int
@@ -752,6 +770,46 @@ def report_usage(request: HttpRequest, resource_id: int, payload: RecordsIn) -> 
 
 
 # ------------------------------------------------------------------------------------------------ approval
+@router.get(
+    "/provider/offerings/{offering_id}/importable",
+    response={200: list[ImportableOut], **PROBLEMS},
+    tags=["Resources"],
+    summary="What is at the backend of an offering and could be taken over",
+)
+def list_importable(request: HttpRequest, offering_id: int) -> Any:
+    """The backend is asked while you wait. What is a resource here already names it."""
+    person, at = person_of(request), at_of(request)
+    offering = selectors.offering_sold(person, _key(offering_id), at=at)
+    return [
+        {
+            "backend_id": found.backend_id,
+            "name": found.name,
+            "limits": found.limits,
+            "resource_id": None if found.resource is None else found.resource.pk,
+        }
+        for found in services.importable(offering=offering, by=person, at=at)
+    ]
+
+
+@router.post(
+    "/provider/offerings/{offering_id}/take-over",
+    response={201: list[ResourceOut], **PROBLEMS},
+    tags=["Resources"],
+    summary="Make what is at the backend resources of workspaces, all or none",
+)
+def take_over(request: HttpRequest, offering_id: int, payload: TakeOversIn) -> Any:
+    """Each is ready at once, with a done order that says who did it; what it had used before is no wallet's."""
+    person, at = person_of(request), at_of(request)
+    offering = selectors.offering_sold(person, _key(offering_id), at=at)
+    wanted = {_key(wish.workspace_id) for wish in payload.resources}
+    workspaces = {w.pk: w for w in selectors.workspaces_to_take_over_for(offering, at=at).filter(pk__in=wanted)}
+    wishes = [
+        services.TakeOver(wish.backend_id, workspaces.get(wish.workspace_id), _key(wish.plan_id), wish.name)
+        for wish in payload.resources
+    ]
+    return Status(201, services.take_over(offering=offering, wishes=wishes, by=person, at=at))
+
+
 @router.get(
     "/provider/offerings/{offering_id}/approval",
     response={200: ApprovalOut, **PROBLEMS},

@@ -192,8 +192,17 @@ class TokenOut(Schema):
     organization_id: int | None
     created_at: datetime
     expires_at: datetime
-    last_used_at: datetime | None
+    last_used_at: datetime | None = Field(description="to the minute")
+    last_used_from: str = Field(description='the address of that use; "" = not known')
     revoked_at: datetime | None
+    successor_id: int | None = Field(description="the token that it was rolled to; it then goes on until expires_at")
+    rolled_at: datetime | None
+
+
+class TokenRoll(Strict):
+    overlap_days: int = Field(
+        7, ge=0, le=366, description="how long the replaced token goes on; never longer than before"
+    )
 
 
 class TokenCreate(Strict):
@@ -212,6 +221,7 @@ class Me(PersonOut):
     time_zone: str
     permissions: list[Permission] = Field(description="on the platform as a whole")
     memberships: list[MembershipOut]
+    token: TokenOut | None = Field(description="the token in use; null in the browser")
 
 
 class MeEdit(Strict):
@@ -288,6 +298,7 @@ def _me(request: HttpRequest, person: Person) -> dict[str, Any]:
         "time_zone": person.time_zone,
         "permissions": sorted(permissions_in(person, None, at)),
         "memberships": held,
+        "token": selectors.token_in_use(person),
     }
 
 
@@ -336,6 +347,20 @@ def create_token(request: HttpRequest, payload: TokenCreate) -> Status[dict[str,
     place = values.pop("organization_id")
     organization = _organization(request, place) if place is not None else None
     made = services.create_token(person=person, organization=organization, by=person, at=at_of(request), **values)
+    return Status(201, {**TokenOut.from_orm(made.row).dict(), "token": made.token})
+
+
+@router.post(
+    "/me/tokens/{token_id}/roll",
+    response={201: TokenMade, **PROBLEMS},
+    summary="Replace a token by a successor of the same rights, without a gap",
+    tags=["Me"],
+)
+def roll_token(request: HttpRequest, token_id: int, payload: TokenRoll) -> Status[dict[str, Any]]:
+    """In the browser any of yours; with a token only the token in use, and only with the scope `roll`."""
+    person = person_of(request)
+    token = selectors.token_of(token_id, person)
+    made = services.roll_token(token=token, by=person, at=at_of(request), **payload.dict())
     return Status(201, {**TokenOut.from_orm(made.row).dict(), "token": made.token})
 
 

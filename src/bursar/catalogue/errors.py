@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.errors import At, DomainError, Kind
 from bursar.kernel.i18n import N_
 
 
@@ -116,6 +116,62 @@ class CategorySealed(DomainError):
     )
     category: str
     fields: str
+
+
+@dataclass(eq=False)
+class CategoryCarriesHistory(DomainError):
+    """As `CategorySealed`, for a program that cannot look at the page: what carries it, and the way out."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "category_carries_history"
+    message: ClassVar[str] = N_(
+        "“{category}” has counted since {since}: {carriers} hold amounts in it, so its {fields} cannot change. Put what is "
+        "new under another name, move your offerings to it, and archive this one; what was counted stays as it is."
+    )
+    category: str
+    since: str
+    carriers: str
+    fields: str
+
+
+@dataclass(eq=False)
+class CategoryUnknown(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "category_unknown"
+    message: ClassVar[str] = N_(
+        "The provider has no product category “{category}”. Put it first, or in the same request."
+    )
+    category: str
+    field: str = "category"
+
+
+@dataclass(eq=False)
+class NamedTwice(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "named_twice"
+    message: ClassVar[str] = N_("“{name}” is named twice in the request.")
+    name: str
+    field: str = "name"
+
+
+@dataclass(eq=False)
+class TooManyPuts(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "too_many_puts"
+    message: ClassVar[str] = N_("Send between 1 and {limit} categories and products at once.")
+    limit: int
+
+
+@dataclass(eq=False)
+class PutsAtFault(DomainError):
+    """Each of `each` with its place; `first` are the words of the first."""
+
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "puts_at_fault"
+    message: ClassVar[str] = N_("{count} of them cannot be put, so nothing was changed. {first}")
+    count: int
+    first: str
+    each: tuple[At, ...]
 
 
 @dataclass(eq=False)

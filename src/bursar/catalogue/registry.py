@@ -22,6 +22,7 @@ from bursar.catalogue.errors import (
     SecretsUnreadable,
 )
 from bursar.catalogue.models import Backend
+from bursar.kernel.errors import DomainError
 from bursar.plugins import discovery, wire
 from bursar.plugins.contract import PROTOCOLS, BackendSettings, OfferingDefaults, Plugin, abilities
 
@@ -156,14 +157,24 @@ def require_working(backend: Backend) -> None:
 
 
 def abilities_of(backend: Backend) -> tuple[str, ...]:
-    """What the plugin behind a backend can do, in the words of `PROTOCOLS`; a missing plugin can nothing."""
+    """What the backend can do as it is set up: less than its plugin's class where an ability follows from the settings.
+
+    Of a plugin that is missing or broken, nothing; of one that cannot be built now, what its class can do; of one at the
+    provider's site, what its agent declared.
+    """
     if backend.at_site:
         told = set(backend.declared.get("abilities", ()))
         return tuple(name for name in PROTOCOLS if name in told)
     try:
-        return abilities(plugin_class(backend.plugin))
-    except (PluginNotFound, PluginBroken):
+        plugin = plugin_class(backend.plugin)
+    except DomainError:
         return ()
+    if plugin.abilities is Plugin.abilities:  # no need to open the secrets
+        return abilities(plugin)
+    try:
+        return make(backend).abilities()
+    except DomainError:
+        return abilities(plugin)
 
 
 def defaults_of(backend: Backend) -> OfferingDefaults:

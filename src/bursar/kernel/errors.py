@@ -41,5 +41,18 @@ class DomainError(Exception):
         return (_rebuild, (type(self), dict(self.facts)))
 
 
+@dataclass(frozen=True, slots=True)
+class At:
+    """What is wrong with one of several things that were sent together.
+
+    index   counts from 0
+    place   the list it is in, where there are several; "" = that of the refusal which holds it
+    """
+
+    index: int
+    refusal: DomainError
+    place: str = ""
+
+
 def _rebuild(cls: type[DomainError], facts: dict[str, Any]) -> DomainError:
     return cls(**facts)

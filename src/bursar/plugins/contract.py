@@ -5,11 +5,11 @@ state*, must be safe to ask again at any time, and answers with an outcome. It i
 serve: there is no flag for an ability. It is given everything it needs; it sees neither the database nor the clock of the server.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -100,6 +100,34 @@ class ComponentQuota:
     available: int | None
     locked: bool
     reported: int | None = None
+
+
+def found(
+    backend_id: str,
+    name: str,
+    limits: Mapping[str, int] | None = None,
+    *,
+    form: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> DesiredResource:
+    """A thing that is at the backend and that nobody ordered here, as `Imports.importable` tells it.
+
+    Its `id` is 0: it is no resource yet. Once it is taken over, `backend_id`, `form` and `state` come back with every call.
+    """
+    return DesiredResource(
+        id=0,
+        slug="",
+        name=name,
+        offering_slug="",
+        organization=None,
+        projects=(),
+        owner=None,
+        plan="",
+        limits=limits or {},
+        form=form or {},
+        backend_id=backend_id,
+        state=state or {},
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- what it answers
@@ -221,6 +249,22 @@ class Health:
         return max((f.severity for f in self.findings), key=order.index, default=Severity.OK)
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command of the provider's own printed for people, for the page of its backend.
+
+    verb        what it was asked: a method of the contract
+    exit_code   how it ended, a signal as its negative number; None when it was never started
+    text        the last of what it printed, without secrets and control characters, lines kept
+    """
+
+    verb: str
+    command: tuple[str, ...]
+    exit_code: int | None
+    seconds: float
+    text: str
+
+
 # ---------------------------------------------------------------------------------------------------- what it declares
 
 
@@ -298,8 +342,10 @@ class Plugin:
     """Base of all plugins: what it is called, its settings, and how it stands.
 
     `__init__` must not talk to the backend: an instance is made for each piece of work.
+    outputs   what its commands printed during this piece of work, where it runs commands that are the provider's own
     """
 
+    outputs: Sequence[Output] = ()
     key: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
@@ -316,6 +362,10 @@ class Plugin:
     def offering_defaults(self) -> OfferingDefaults:
         """What a new offering on this backend starts with; overridden where it follows from the settings."""
         return OfferingDefaults(self.default_components, self.default_order_form)
+
+    def abilities(self) -> tuple[str, ...]:
+        """What it can do as it is set up, as `abilities` of its class says; overridden where it follows from the settings."""
+        return abilities(type(self))
 
     def check_health(self) -> Health:
         """Look at the backend and say all that is wrong, in words its operator can act on; never raises for that."""
@@ -412,7 +462,9 @@ class MeasuresUsage(Protocol):
 
 @runtime_checkable
 class Imports(Protocol):
-    def importable(self) -> Sequence[DesiredResource]: ...
+    def importable(self) -> Sequence[DesiredResource]:
+        """What is there and was not made for Bursar, each as `found` builds it; what was taken over may be among it."""
+        ...
 
 
 @runtime_checkable
@@ -439,3 +491,11 @@ PROTOCOLS: Mapping[str, type] = {
 def abilities(plugin: type[Plugin]) -> tuple[str, ...]:
     """The protocols a plugin class implements, in the order of `PROTOCOLS`."""
     return tuple(name for name, protocol in PROTOCOLS.items() if issubclass(plugin, protocol))
+
+
+Able = TypeVar("Able")
+
+
+def can(plugin: Plugin, protocol: Callable[..., Able]) -> TypeGuard[Able]:
+    """Whether this plugin, as it is set up, implements the protocol."""
+    return any(PROTOCOLS[name] is protocol for name in plugin.abilities())

@@ -27,6 +27,7 @@ from bursar.plugins.contract import (
     Plugin,
     Provisions,
     Refused,
+    can,
 )
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def bring(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
 
 def _ensure(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
     """Quota and members are set before it is called ready: nobody may use what nothing limits."""
-    if isinstance(plugin, Provisions):
+    if can(plugin, Provisions):
         desired = wish.desired
         answer = asked(lambda: plugin.ensure(desired))
         if not isinstance(answer, Done):
@@ -149,7 +150,7 @@ def _ensure(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
     answer, wish = kept
     if not isinstance(answer, Done) or wish.desired.paused == wish.observed_paused:
         return answer
-    if not isinstance(plugin, Pauses):
+    if not can(plugin, Pauses):
         return Refused("The backend cannot pause.")
     return asked(partial(plugin.pause if wish.desired.paused else plugin.resume, wish.desired))
 
@@ -157,7 +158,7 @@ def _ensure(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
 def _remove(plugin: Plugin, wish: Wish, desk: Desk) -> Outcome | None:
     """Remove it, then read its last usage; only then it is gone."""
     if not wish.removed:
-        if isinstance(plugin, Provisions):
+        if can(plugin, Provisions):
             desired = wish.desired
             answer = asked(lambda: plugin.remove(desired))
             if not isinstance(answer, Done):
@@ -196,7 +197,7 @@ def _keep_accounts(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
 
 def _keep_group(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
     """The group holds exactly the usable accounts of the project's people, and goes with its last resource."""
-    if not isinstance(plugin, ManagesGroups) or not wish.desired.projects:
+    if not can(plugin, ManagesGroups) or not wish.desired.projects:
         return Done(), wish
     work = desk.group_work(wish)
     if work is None:
@@ -212,7 +213,7 @@ def _keep_group(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
 
 def _keep_members(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool) -> Step:
     """Tell the backend exactly who may use the resource."""
-    if not isinstance(plugin, ManagesMembers):
+    if not can(plugin, ManagesMembers):
         return Done(), wish
     names = sorted(member.username for member in wish.desired.members if member.username)
     if not force and wish.members is not None and list(wish.members) == names:
@@ -227,7 +228,7 @@ def _keep_members(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool) -> Ste
 
 def _keep_quota(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool) -> Step:
     """Tell the backend what the resource may still draw."""
-    if not isinstance(plugin, EnforcesQuota):
+    if not can(plugin, EnforcesQuota):
         return Done(), wish
     offer = desk.offer_quota(wish)
     if offer is None:

@@ -27,6 +27,7 @@ from bursar.plugins.contract import (
     NeedsAction,
     Outcome,
     Plugin,
+    can,
 )
 from bursar.plugins.steps import GroupWork, asked
 from bursar.provisioning.abilities import backend_can
@@ -78,7 +79,7 @@ def accounts_of(plugin: Plugin, resource: Resource) -> Outcome:
         return Done()
     people = users_of([resource.workspace], now())[resource.workspace_id]
     policy = policy_of(backend)
-    if isinstance(plugin, ManagesAccounts) or _is_naming(policy):
+    if can(plugin, ManagesAccounts) or _is_naming(policy):
         accounts.want_accounts(backend=backend, people=people, at=now())
     return make_accounts(plugin, backend, only=people)
 
@@ -113,7 +114,7 @@ def make_accounts(plugin: Plugin, backend: Backend, *, only: Iterable[Person] | 
     policy = policy_of(backend)
     if policy.arrival == AccountPolicy.Arrival.REDIRECT:
         rows = rows.exclude(state=AccountState.WANTED)
-    if not isinstance(plugin, ManagesAccounts):  # then a name is all that can be given
+    if not can(plugin, ManagesAccounts):  # then a name is all that can be given
         rows = rows.filter(state=AccountState.WANTED, username="") if _is_naming(policy) else rows.none()
     busy: Busy | None = None
     found = list(rows[:ACCOUNTS_AT_ONCE])
@@ -131,7 +132,7 @@ def ensure_account(plugin: Plugin, account: LocalAccount, *, ssh_keys: tuple[str
         if given is None:
             return Done()  # it waits: why is written on it
         account = given
-    if not isinstance(plugin, ManagesAccounts):
+    if not can(plugin, ManagesAccounts):
         return Done()  # it waits for somebody to make it
     member = replace(member_of(account), ssh_keys=ssh_keys)
     answer = asked(lambda: plugin.ensure_account(member))
@@ -141,7 +142,7 @@ def ensure_account(plugin: Plugin, account: LocalAccount, *, ssh_keys: tuple[str
 
 def end_what_must_end(plugin: Plugin, backend: Backend) -> Outcome:
     """Block and remove at the backend what is blocked and ended here, and block whoever is shut out of the platform."""
-    if not isinstance(plugin, EndsAccounts):
+    if not can(plugin, EndsAccounts):
         return Done()
     busy: Busy | None = None
     rows = LocalAccount.objects.filter(_UNENDED, backend=backend).select_related("person").order_by("pk")

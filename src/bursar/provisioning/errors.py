@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bursar.kernel.errors import DomainError, Kind
+from bursar.kernel.errors import At, DomainError, Kind
 from bursar.kernel.i18n import N_
 
 
@@ -335,6 +335,70 @@ class BackendMissing(DomainError):
     code: ClassVar[str] = "backend_missing"
     message: ClassVar[str] = N_("“{offering}” has no backend to be made on. The provider has to choose one.")
     offering: str
+
+
+# ------------------------------------------------------------------------------------------------ taking over
+@dataclass(eq=False)
+class ImportableUnknown(DomainError):
+    """The backend, or its plugin, does not tell what it holds; in words for the provider."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "importable_unknown"
+    message: ClassVar[str] = N_("“{backend}” does not tell what is there: {why}")
+    backend: str
+    why: str
+
+
+@dataclass(eq=False)
+class NotThere(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "not_there"
+    message: ClassVar[str] = N_(
+        "“{found_id}” is not at the backend, or not to be taken over. Look again at what is there."
+    )
+    found_id: str
+    field: str = "backend_id"
+
+
+@dataclass(eq=False)
+class TakenAlready(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "taken_already"
+    message: ClassVar[str] = N_("“{found_id}” is the resource “{resource}” of {workspace} already.")
+    found_id: str
+    resource: str
+    workspace: str
+    field: str = "backend_id"
+
+
+@dataclass(eq=False)
+class ThingNamedTwice(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "thing_named_twice"
+    message: ClassVar[str] = N_("“{found_id}” is named twice; it can belong to one workspace only.")
+    found_id: str
+    field: str = "backend_id"
+
+
+@dataclass(eq=False)
+class TakeOversAtFault(DomainError):
+    """Each of `each` with its place; `first` are the words of the first."""
+
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "take_overs_at_fault"
+    message: ClassVar[str] = N_("{count} of them cannot be taken over, so none was. {first}")
+    count: int
+    first: str
+    each: tuple[At, ...]
+    place: str = "resources"
+
+
+@dataclass(eq=False)
+class TooManyAtOnce(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "too_many_at_once"
+    message: ClassVar[str] = N_("Name between 1 and {limit} at once.")
+    limit: int
 
 
 # ------------------------------------------------------------------------------------------------ policies, accounts

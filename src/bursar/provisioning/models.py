@@ -70,6 +70,15 @@ class Resource(models.Model):
     members = models.JSONField(null=True, help_text="usernames the backend was last told")
     members_at = models.DateTimeField(null=True)
 
+    taken_over_from = models.ForeignKey(
+        Backend,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="where it was before it was a resource here, under this backend_id",
+    )
+    taken_over_at = models.DateTimeField(null=True, help_text="what was used before is no wallet's")
+
     created_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
     first_ok_at = models.DateTimeField(null=True)
@@ -82,6 +91,16 @@ class Resource(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="resource_state_is_known", condition=Q(state__in=[s.value for s in ResourceState])
+            ),
+            models.CheckConstraint(
+                name="resource_taken_over_is_told_whole",
+                condition=Q(taken_over_from=None, taken_over_at=None)
+                | Q(taken_over_from__isnull=False, taken_over_at__isnull=False) & ~Q(backend_id=""),
+            ),
+            models.UniqueConstraint(
+                name="taken_over_once",
+                fields=["taken_over_from", "backend_id"],
+                condition=Q(taken_over_from__isnull=False) & ~Q(state=ResourceState.TERMINATED.value),
             ),
             models.CheckConstraint(
                 name="resource_observes_no_later_wish", condition=Q(observed_generation__lte=F("generation"))

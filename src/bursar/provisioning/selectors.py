@@ -6,9 +6,10 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from django.db.models import F, Prefetch, Q, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
+from bursar.accounting.models import Wallet
 from bursar.accounting.selectors import WalletState
 from bursar.catalogue.models import Backend, Component, Offering, Plan, ProductCategory, ServiceProvider
 from bursar.catalogue.selectors import offering_of_provider, offerings_open_to, offerings_visible_to
@@ -280,6 +281,24 @@ def _narrowed(workspaces: QuerySet[Workspace], offering: Offering) -> list[Works
         return list(workspaces.filter(Q(project__organization__in=organizations) | Q(organization__in=organizations)))
     projects = set(offering.visible_projects.values_list("pk", flat=True))
     return [w for w in workspaces if w.project is not None and projects.intersection(w.project.path)]
+
+
+def workspaces_to_take_over_for(offering: Offering, *, at: datetime) -> QuerySet[Workspace]:
+    """The workspaces that the offering's provider may take something over for: those that have quota of what it draws on.
+
+    Where it draws on nothing, every project. Whether the offering is open to it is said when it is taken over.
+    """
+    drawn = [category for category in offering.components.values_list("category_id", flat=True) if category is not None]
+    workspaces = Workspace.objects.select_related("project__organization", "organization", "person").filter(
+        Q(organization__archived_at=None, organization__isnull=False)
+        | Q(project__archived_at=None, project__organization__archived_at=None, project__isnull=False)
+        | Q(person__is_active=True)
+    )
+    if drawn:
+        return workspaces.filter(Exists(Wallet.objects.filter(workspace=OuterRef("pk"), category__in=drawn))).order_by(
+            "project__organization__name", "project__name", "organization__name", "person__full_name", "pk"
+        )
+    return workspaces.filter(project__isnull=False).order_by("project__organization__name", "project__name", "pk")
 
 
 def workspace_to_order_for(viewer: Person, workspace_id: int, *, at: datetime) -> Workspace:
@@ -801,8 +820,8 @@ def try_policies(
     """What lines would have said of past orders, with the estimate of that time and what wallets have left today."""
     tried = []
     for order in orders:
-        if order.created_by is None:
-            continue
+        if order.created_by is None or side.value not in order.verdicts:
+            continue  # the system's own, or taken over: no policy was asked
         components = list(order.offering.components.select_related("category"))
         found = pricing.estimate_for(
             order.plan, components, order.limits, at=order.created_at, first=order.kind == Order.Kind.CREATE

@@ -366,6 +366,41 @@ class NotWithToken(DomainError):
 
 
 @dataclass(eq=False)
+class TokenRollsItself(DomainError):
+    """With a token, only that token: whoever holds one learns nothing about the others."""
+
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+    code: ClassVar[str] = "token_rolls_itself"
+    message: ClassVar[str] = N_("A token may replace only itself. Roll the others in the browser.")
+
+
+@dataclass(eq=False)
+class TokenRolled(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "token_rolled"
+    message: ClassVar[str] = N_(
+        "This token was replaced already: its successor begins with {successor}. Roll that one."
+    )
+    successor: str
+
+
+@dataclass(eq=False)
+class TokenOver(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "token_over"
+    message: ClassVar[str] = N_("This token has expired or was revoked. Make a new one instead.")
+
+
+@dataclass(eq=False)
+class OverlapOutOfRange(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "overlap_out_of_range"
+    message: ClassVar[str] = N_("The replaced token may go on for 0 to {limit} days.")
+    limit: int
+    field: str = "overlap_days"
+
+
+@dataclass(eq=False)
 class TokenRefused(DomainError):
     """Unknown, expired or revoked: the answer is the same, so that nothing is learnt from it."""
 

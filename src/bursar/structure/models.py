@@ -395,6 +395,7 @@ class ApiToken(models.Model):
     """A credential of a person for programs: shown once, stored hashed, scoped, expiring, with its last use.
 
     `organization` narrows it to one provider's affairs; None = all that the person may do within `scopes`.
+    `successor` is the one that it was rolled to; this one then goes on until `expires_at`.
     """
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="api_tokens")
@@ -406,11 +407,22 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_from = models.CharField(max_length=45, blank=True, help_text="the address of that use")
     revoked_at = models.DateTimeField(null=True, blank=True)
+    successor = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="predecessor"
+    )
+    rolled_at = models.DateTimeField(null=True, blank=True)
+    rolled_by_itself = models.BooleanField(default=False, help_text="a program rolled it, with this token")
 
     class Meta:
         db_table = "api_token"
         verbose_name = _("API token")
+        constraints = [
+            models.CheckConstraint(
+                name="api_token_rolled_has_a_time", condition=Q(successor=None) | Q(rolled_at__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -239,6 +239,7 @@ class TokenScope(StrEnum):
     GRANTS = "grants"
     PROVIDER = "provider"
     USAGE = "usage"
+    ROLL = "roll"
 
     @property
     def title(self) -> Promise:  # type: ignore[override]
@@ -254,6 +255,7 @@ SCOPE_TITLES: Final = {
     TokenScope.GRANTS: _("Apply for grants and judge applications"),
     TokenScope.PROVIDER: _("Manage offerings, backends, orders and accounts of a provider"),
     TokenScope.USAGE: _("Report usage of a provider"),
+    TokenScope.ROLL: _("Replace itself by a successor of the same rights before it ends"),
 }
 
 _READS: Final = frozenset(
@@ -295,6 +297,7 @@ SCOPE_TABLE: Final[Mapping[TokenScope, frozenset[Permission]]] = {
         _P.WRITE_OFF,
     },
     TokenScope.USAGE: frozenset({_P.VIEW_PROVIDER, _P.REPORT_USAGE}),
+    TokenScope.ROLL: frozenset(),
 }
 
 
@@ -303,10 +306,12 @@ class TokenLimits:
     """What an API token leaves of its person's rights.
 
     organization_id   None = wherever the person holds a role
+    token_id          the token in use
     """
 
     scopes: frozenset[TokenScope]
     organization_id: int | None = None
+    token_id: int | None = None
 
     def allow(self, permission: Permission) -> bool:
         return any(permission in SCOPE_TABLE[scope] for scope in self.scopes)

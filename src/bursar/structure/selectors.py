@@ -332,15 +332,26 @@ def ssh_key_of(pk: int, person: Person) -> SshKey:
 
 
 def tokens_of(person: Person) -> QuerySet[ApiToken]:
-    return ApiToken.objects.filter(person=person).select_related("organization").order_by("-created_at", "-pk")
+    return (
+        ApiToken.objects.filter(person=person)
+        .select_related("organization", "successor")
+        .order_by("-created_at", "-pk")
+    )
 
 
 def token_of(pk: int, person: Person) -> ApiToken:
     """raises   NotFound"""
-    row = ApiToken.objects.select_related("organization").filter(pk=pk, person=person).first()
+    row = ApiToken.objects.select_related("organization", "successor").filter(pk=pk, person=person).first()
     if row is None:
         raise NotFound(noun="token")
     return row
+
+
+def token_in_use(person: Person) -> ApiToken | None:
+    """The token that a program asks with for the person; None in the browser."""
+    if person.limits is None or person.limits.token_id is None:
+        return None
+    return token_of(person.limits.token_id, person)
 
 
 def workspace_of(owner: Organization | Project | Person) -> Workspace:

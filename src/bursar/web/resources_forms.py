@@ -1,8 +1,12 @@
 """What is typed about a resource: its end, its name, and what was done by hand."""
 
+from typing import Any
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from bursar.catalogue.models import Plan
+from bursar.structure.models import Workspace
 from bursar.web.forms import DateField
 
 
@@ -21,6 +25,22 @@ class TerminateForm(forms.Form):
         max_length=5000,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
+
+
+class TakeOverForm(forms.Form):
+    """Things are chosen in the list beside it; whose they become and on which plan is the same for all that are chosen."""
+
+    workspace = forms.ModelChoiceField(
+        label=_("They become resources of"),
+        queryset=Workspace.objects.none(),
+        help_text=_("Projects and others that have quota of what this offering draws on."),
+    )
+    plan = forms.ModelChoiceField(label=_("On the plan"), queryset=Plan.objects.none())
+
+    def __init__(self, *args: Any, workspaces: Any, plans: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["workspace"].queryset = workspaces  # type: ignore[attr-defined]
+        self.fields["plan"].queryset = plans  # type: ignore[attr-defined]
 
 
 class WorkForm(forms.Form):

@@ -50,6 +50,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     "grace": Look("orange", _("In grace"), icon="hourglass"),
     "closed": Look("secondary", _("Closed"), icon="lock"),
     "expired": Look("secondary", _("Expired"), icon="calendar-off"),
+    "rolled": Look("azure", _("Being replaced"), icon="refresh"),
     "revoked": Look("secondary", _("Revoked"), icon="ban"),
     "locked": Look("red", _("Locked"), icon="lock"),
     "over": Look("red", _("Over quota"), icon="alert-triangle"),

@@ -201,6 +201,16 @@ class SshKeyForm(forms.Form):
     )
 
 
+class TokenRollForm(forms.Form):
+    overlap_days = forms.TypedChoiceField(
+        label=_("The old one goes on for"),
+        coerce=int,
+        choices=[(0, _("no longer: it ends now")), (1, _("a day")), (7, _("7 days")), (30, _("30 days"))],
+        initial=7,
+        help_text=_("Time to give the new one to the programs. It ends by itself, and never later than it would have."),
+    )
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=100, help_text=_("What it is for, such as “nightly reports”."))
     scopes = forms.MultipleChoiceField(

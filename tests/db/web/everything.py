@@ -234,6 +234,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
 
     _grants(w, end)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
+    w.new_name, w.cpu_name = "something-new", w.cpu.name
     w.people = people
     for key, person in people.items():
         client = Client()

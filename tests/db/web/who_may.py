@@ -316,6 +316,7 @@ for name in ("profile", "ssh_key_add", "token_create"):
 page("tokens", LOGIN)
 page("ssh_key_remove", None, OWN, pk="ssh_key")
 page("token_revoke", None, OWN, pk="api_token")
+page("token_roll", OWN, OWN, pk="api_token")
 page("operator_people", READ_ALL)
 page("operator_invite", OPERATE, OPERATE)
 page("operator_person", READ_ALL, pk="bystander")
@@ -374,6 +375,7 @@ for name in (
     "offering_approval",
 ):
     page(name, SEES_PROVIDER, OFFERS, pk="offering")
+page("offering_take_over", HANDLES, HANDLES, see=SEES_PROVIDER, pk="offering")
 page("provider_offering_components_edit", SEES_PROVIDER, OFFERS, pk="offering", component_pk="component")
 page("provider_component_remove", None, OFFERS, pk="offering", component_pk="component")
 page("provider_offering_plans_edit", SEES_PROVIDER, OFFERS, pk="offering", plan_pk="plan")
@@ -502,6 +504,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "gift_id": "gift",
     "notice_id": "notice",
     "recipient": "kind",
+    "category_name": "cpu_name",
+    "product_name": "new_name",
 }
 
 
@@ -535,6 +539,7 @@ op("DELETE", "/me/ssh-keys/{key_id}", OWN & PROFILE)
 op("GET", "/me/tokens", PROFILE)
 op("POST", "/me/tokens", IN_BROWSER, lambda w: {"name": "more", "scopes": ["read"]})
 op("DELETE", "/me/tokens/{token_id}", OWN & PROFILE)
+op("POST", "/me/tokens/{token_id}/roll", OWN & IN_BROWSER, lambda w: {"overlap_days": 1})  # with a token: only itself
 op("GET", "/me/invitations", LOGIN)
 op("POST", "/me/invitations/{invitation_id}/accept", OWN & IN_BROWSER, invitation_id="own_invitation")
 op("POST", "/me/invitations/{invitation_id}/decline", OWN & PROFILE, invitation_id="own_invitation")
@@ -668,6 +673,28 @@ op("GET", "/product-categories/{category_id}", SEES_OFFERING, see=NOWHERE)
 op("PATCH", "/product-categories/{category_id}", MANAGES_CATEGORIES, lambda w: {"title": "Cores"})
 op("POST", "/product-categories/{category_id}/archive", MANAGES_CATEGORIES)
 op("POST", "/product-categories/{category_id}/unarchive", MANAGES_CATEGORIES)
+op(
+    "PUT",
+    "/providers/{provider_id}/product-categories/{category_name}",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"title": "New", "product_type": "compute", "charging": "hour", "unit_name": "core-hours"},
+    see=SEES_PROVIDER,
+    category_name="new_name",
+)
+op(
+    "PUT",
+    "/providers/{provider_id}/product-categories/{category_name}/products/{product_name}",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"title": "New"},
+    see=SEES_PROVIDER,
+)
+op(
+    "PUT",
+    "/providers/{provider_id}/catalogue",
+    may(P.MANAGE_CATEGORIES, "centre"),
+    lambda w: {"products": [{"category": "nothing", "name": "new", "title": "New"}]},
+    see=SEES_PROVIDER,
+)
 op("GET", "/products", LOGIN)
 op(
     "POST",
@@ -912,6 +939,14 @@ op("POST", "/me/accounts/{backend_id}/disconnect", OWN & PROFILE, see=OWN)
 op("GET", "/backends/{backend_id}/account-policy", SEES_PROVIDER)
 op("PATCH", "/backends/{backend_id}/account-policy", CONNECTS, lambda w: {"naming": "anonymous"})
 op("GET", "/provider/offerings/{offering_id}/approval", SEES_PROVIDER)
+op("GET", "/provider/offerings/{offering_id}/importable", HANDLES, see=SEES_PROVIDER)
+op(
+    "POST",
+    "/provider/offerings/{offering_id}/take-over",
+    HANDLES,
+    lambda w: {"resources": [{"backend_id": "a", "workspace_id": 1, "plan_id": 1}]},
+    see=SEES_PROVIDER,
+)
 op("PUT", "/provider/offerings/{offering_id}/approval", OFFERS, lambda w: {"choice": "all"})
 
 

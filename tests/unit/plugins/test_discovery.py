@@ -68,7 +68,8 @@ def test_load__bursars_own__are_there_with_their_abilities() -> None:
     plugins, _ = discovery.load()
     assert abilities(plugins["manual"]) == ("provisions", "pauses")
     assert abilities(plugins["simulator"]) == (
-        "provisions", "pauses", "enforces_quota", "manages_accounts", "manages_members", "measures_usage", "actions",
+        "provisions", "pauses", "enforces_quota", "manages_accounts", "manages_members", "measures_usage", "imports",
+        "actions",
     )  # fmt: skip
 
 
@@ -153,4 +154,4 @@ plugins, broken = discovery.load()
 print(sorted(plugins), broken)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.stdout, done.stderr) == ("['ldap', 'manual', 'simulator', 'slurm'] {}\n", "")
+    assert (done.stdout, done.stderr) == ("['ldap', 'manual', 'script', 'simulator', 'slurm'] {}\n", "")

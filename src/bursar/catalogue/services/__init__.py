@@ -44,9 +44,18 @@ from bursar.catalogue.services.plans import (
     unarchive_plan,
 )
 from bursar.catalogue.services.providers import authorize_provider, edit_provider, revoke_provider
+from bursar.catalogue.services.puts import (
+    CategoryPut,
+    ProductPut,
+    put_catalogue,
+    put_category,
+    put_product,
+)
 from bursar.catalogue.services.shelves import create_shelf, delete_shelf, edit_shelf
 
 __all__ = [
+    "CategoryPut",
+    "ProductPut",
     "Rotated",
     "activate_offering",
     "add_component",
@@ -76,6 +85,9 @@ __all__ = [
     "edit_provider",
     "edit_shelf",
     "pause_offering",
+    "put_catalogue",
+    "put_category",
+    "put_product",
     "remove_component",
     "remove_plan",
     "reopen_offering",

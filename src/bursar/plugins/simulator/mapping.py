@@ -1,22 +1,49 @@
 """Between Bursar's words and the simulator's: names, titles, machines, usage. The backend's words stop here."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from bursar.plugins.contract import DesiredResource, Member, Observation, Presence, Ref, UsageRecord
+from bursar.plugins.contract import DesiredResource, Member, Observation, Presence, Ref, UsageRecord, found
 from bursar.plugins.simulator import wire
 
 CPU: Final = "cpu"
 STORAGE: Final = "storage"
 MACHINE: Final = "vm"
 SECONDS_PER_HOUR: Final = 3600
+USED_BEFORE: Final = "used_before_core_seconds"
+"""In the state of a resource that was taken over: what was used before, and is no wallet's."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_OURS: Final = re.compile(r"[rop][0-9]+|personal")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def account_name(resource: DesiredResource) -> str:
-    """The resource's account at the backend. It follows from the id alone, so that asking twice finds the same one."""
-    return f"r{resource.id}"
+    """The resource's account at the backend. What was taken over keeps its name; all others follow from the id alone, so
+    that asking twice finds the same one."""
+    return resource.backend_id if _NAME.fullmatch(resource.backend_id) else f"r{resource.id}"
+
+
+def not_ours(accounts: Iterable[wire.AccountShown], kind: str) -> list[DesiredResource]:
+    """The open accounts of a kind that do not bear a name that this plugin gives."""
+    there = []
+    for account in accounts:
+        if account.kind != kind or account.closed or _OURS.fullmatch(account.name):
+            continue
+        form = {}
+        if account.machine is not None:
+            form = {"name": account.machine.name, "flavor": account.machine.flavor}
+        limits = {} if kind == "vm" else {STORAGE: account.storage_gb}
+        state = {USED_BEFORE: account.counted_core_seconds}
+        there.append(found(account.name, account.title, limits, form=form, state=state))
+    return there
+
+
+def used_before(resource: DesiredResource) -> int:
+    """Core-seconds that the account had used when it was taken over; 0 for all others."""
+    told = resource.state.get(USED_BEFORE, 0)
+    return told if isinstance(told, int) and told > 0 else 0
 
 
 def tree(resource: DesiredResource) -> list[tuple[str, str]]:

@@ -221,7 +221,9 @@ class SimulatorPlugin(Plugin):
         wanted = wire.QuotaWanted(available=None, locked=False)
         for told in quota:
             if told.component == self._metered:
-                wanted = wire.QuotaWanted(available=told.available, locked=told.locked, reported=told.reported)
+                before = mapping.used_before(resource)
+                reported = None if told.reported is None else told.reported + before
+                wanted = wire.QuotaWanted(available=told.available, locked=told.locked, reported=reported)
         return self._set(resource, "quota", wanted)
 
     @_answered
@@ -259,6 +261,18 @@ class SimulatorPlugin(Plugin):
                 asked = asked.model_copy(update={"as_of": told.as_of, "from_run": told.next_run})
         except (NotThere, Rejected, ValueError):
             raise BackendUnreachable(f"The simulator at {self.settings.url} tells usage that makes no sense.") from None
+
+    # ---------------------------------------------------------------------------------------------------------- import
+
+    def importable(self) -> Sequence[DesiredResource]:
+        """The accounts of what this backend sells that were not made for Bursar, with the storage or the machine they have."""
+        try:
+            accounts = self._client.call("GET", "/v1/accounts", wire.Accounts)
+        except (NotThere, Rejected):
+            raise BackendUnreachable(
+                f"The simulator at {self.settings.url} does not tell which accounts it has."
+            ) from None
+        return mapping.not_ours(accounts.root, self.settings.sells)
 
     # --------------------------------------------------------------------------------------------------------- actions
 

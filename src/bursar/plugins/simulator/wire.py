@@ -5,7 +5,7 @@ Instants are whole microseconds since 1970 in UTC, so that they are equal on bot
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 TEXT_LENGTH_MAX: Final = 200
@@ -95,6 +95,10 @@ class AccountShown(Wire):
     jobs_running: int
     jobs_pending: int
     machine: MachineShown | None
+
+
+class Accounts(RootModel[list[AccountShown]]):
+    """All accounts, by name."""
 
 
 class MembersWanted(Wire):

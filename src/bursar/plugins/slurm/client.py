@@ -195,6 +195,23 @@ class SlurmClient:
         cluster = self.cluster()
         return [row for row in rows if row.cluster == cluster]
 
+    def accounts(self) -> list[Association]:
+        """All accounts on this cluster, without their users."""
+        rows = mapping.parse_associations(
+            self.read(
+                "sacctmgr",
+                "-nP",
+                "show",
+                "account",
+                "withassoc",
+                "where",
+                f"cluster={self.cluster()}",
+                f"format={','.join(mapping.ASSOCIATION_FIELDS)}",
+            )
+        )
+        cluster = self.cluster()
+        return [row for row in rows if row.cluster == cluster and not row.user]
+
     def clusters_of(self, account: str) -> set[str]:
         """The clusters an account is on."""
         text = self.read("sacctmgr", "-nP", "show", "assoc", "where", f"account={account}", "format=Cluster")
@@ -224,6 +241,27 @@ class SlurmClient:
         """What the controller has counted on an account; None while it does not know it."""
         text = self.read("scontrol", "--oneliner", "show", "assoc_mgr", f"account={account}", "flags=assoc")
         return mapping.parse_counters(text, account)
+
+    def all_counters(self) -> dict[str, Counters]:
+        """What the controller has counted, on all accounts at once."""
+        return mapping.parse_all_counters(self.read("scontrol", "--oneliner", "show", "assoc_mgr", "flags=assoc"))
+
+    def named(self, account: str) -> list[Association]:
+        """The account of a name on this cluster, and the users in it."""
+        rows = mapping.parse_associations(
+            self.read(
+                "sacctmgr",
+                "-nP",
+                "show",
+                "account",
+                "where",
+                f"name={account}",
+                "withassoc",
+                f"format={','.join(mapping.ASSOCIATION_FIELDS)}",
+            )
+        )
+        cluster = self.cluster()
+        return [row for row in rows if row.cluster == cluster]
 
     def job_runs(self, accounts: Iterable[str], since: int) -> list[JobRun]:
         """Runs of jobs pending, running or ending at or after an instant; each run of a requeued or resized job by itself.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 
-from bursar.plugins.contract import ComponentQuota, DesiredResource, Finding, Ref, Severity, UsageRecord
+from bursar.plugins.contract import ComponentQuota, DesiredResource, Finding, Ref, Severity, UsageRecord, found
 from bursar.plugins.slurm.settings import ACCOUNT_NAME, SlurmSettings
 
 ACCOUNT_NAME_LENGTH = 60
@@ -281,6 +281,8 @@ class Association:
     max_submit_jobs: int | None
 
 
+ADOPTED = "taken_over"
+
 ASSOCIATION_FIELDS = (
     "Account",
     "Description",
@@ -336,18 +338,25 @@ NO_COUNTERS = Counters(None, {}, {}, {})
 
 
 def parse_counters(text: str, account: str) -> Counters | None:
-    """The account's own line of `scontrol --oneliner show assoc_mgr flags=assoc`; None when the controller does not know it.
+    """The account's own line of `scontrol --oneliner show assoc_mgr flags=assoc`; None when the controller does not know it."""
+    return parse_all_counters(text).get(account)
+
+
+def parse_all_counters(text: str) -> dict[str, Counters]:
+    """Account -> what the controller holds on it.
 
     There a value is `limit(used)`, with `N` for no limit. Used minutes are rounded down; no SLURM command shows their seconds.
     """
+    known: dict[str, Counters] = {}
     for line in text.splitlines():
         facts = dict(token.partition("=")[::2] for token in line.split(" ") if "=" in token)
-        if facts.get("Account") == account and not facts.get("UserName") and not facts.get("Partition"):
+        account = facts.get("Account")
+        if account and account not in known and not facts.get("UserName") and not facts.get("Partition"):
             limits, counted = _limits_and_used(facts.get("GrpTRESMins", ""))
             _, committed = _limits_and_used(facts.get("GrpTRESRunMins", ""))
             jobs = re.match(r"\d+", facts.get("GrpJobs", ""))
-            return Counters(int(jobs[0]) if jobs else None, limits, counted, committed)
-    return None
+            known[account] = Counters(int(jobs[0]) if jobs else None, limits, counted, committed)
+    return known
 
 
 def _limits_and_used(text: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -360,6 +369,57 @@ def _limits_and_used(text: str) -> tuple[dict[str, int], dict[str, int]]:
                 limits[found[1]] = int(found[2])
             used[found[1]] = int(found[3])
     return limits, used
+
+
+def not_ours(rows: Iterable[Association], settings: SlurmSettings) -> list[Association]:
+    """Accounts that may hold jobs and that no installation with this mark made: those without accounts below them."""
+    rows = list(rows)
+    parents = {row.parent for row in rows} | {"root", settings.parent_account}
+    ours = re.compile(re.escape(settings.tag) + r" (organization|project|resource) [0-9]+")
+    return [
+        row
+        for row in rows
+        if row.account not in parents and not ours.fullmatch(row.description) and ACCOUNT_NAME.fullmatch(row.account)
+    ]
+
+
+def importable(row: Association, counters: Counters, settings: SlurmSettings) -> DesiredResource:
+    """An account as it can be taken over; limits in whole units of the components, rounded down.
+
+    The description is how it is known again as the very account that was offered, see `Adopted`.
+    """
+    limits = {}
+    for component, tres in settings.components.items():
+        if (minutes := counters.limits.get(tres)) is not None:
+            # Minutes of memory are MiB-minutes, and its unit is a GiB-hour.
+            limits[component] = minutes // 60 // (1024 if tres == "mem" else 1)
+    before = {tres: counters.counted.get(tres, 0) for tres in settings.components.values()}
+    state = {ADOPTED: {"description": row.description, "counted_minutes": before}}
+    return found(row.account, row.account, limits, state=state)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What the state of a resource that was taken over says.
+
+    description      what the account bore then; from its first use on it bears the resource's mark
+    counted_minutes  TRES -> minutes that SLURM had counted, which are no wallet's
+    """
+
+    description: str
+    counted_minutes: Mapping[str, int]
+
+
+def adopted(resource: DesiredResource) -> Adopted | None:
+    """None for what was not taken over."""
+    told = resource.state.get(ADOPTED)
+    if not isinstance(told, Mapping) or not isinstance(told.get("description"), str):
+        return None
+    minutes = told.get("counted_minutes", {})
+    counted = (
+        {str(tres): n for tres, n in minutes.items() if isinstance(n, int)} if isinstance(minutes, Mapping) else {}
+    )
+    return Adopted(told["description"], counted)
 
 
 @dataclass(frozen=True, slots=True)

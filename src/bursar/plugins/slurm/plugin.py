@@ -146,6 +146,8 @@ class SlurmPlugin(Plugin):
 
     def _ensure(self, client: SlurmClient, resource: DesiredResource) -> Outcome:
         cluster = client.cluster()
+        if mapping.adopted(resource) is not None:
+            self._own(client, resource)  # so that it bears the mark by which it is looked for here
         wanted = mapping.wanted_accounts(self.settings, resource)
         present = {row.description: row for row in client.marked(a.description for a in wanted) if not row.user}
         # An account keeps the name it was made with: slugs and patterns may have changed since.
@@ -262,7 +264,7 @@ class SlurmPlugin(Plugin):
     def observe(self, resource: DesiredResource) -> Observation:
         client = SlurmClient(self.settings)
         try:
-            own = self._own(client, resource)
+            own = self._own(client, resource, looking=True)
             if own is None:
                 return Observation(Presence.ABSENT)
             counters = client.counters(own.account) or NO_COUNTERS
@@ -384,6 +386,14 @@ class SlurmPlugin(Plugin):
             known = client.counters(account)
         counters = known or NO_COUNTERS
         ours = {self.settings.components[q.component]: q for q in quota if q.component in self.settings.components}
+        if (adopted := mapping.adopted(resource)) is not None:
+            # What was used before is counted by SLURM and reported to nobody.
+            ours = {
+                tres: q
+                if q.reported is None
+                else replace(q, reported=q.reported + 60 * adopted.counted_minutes.get(tres, 0))
+                for tres, q in ours.items()
+            }
         # A job that asks for no GPU may run on while GPU time is used up; without CPU, memory or node none can.
         closed = any(q.locked and not _optional(tres) for tres, q in ours.items())
         effective = {tres: replace(q, available=0) if q.locked and _optional(tres) else q for tres, q in ours.items()}
@@ -480,6 +490,18 @@ class SlurmPlugin(Plugin):
                 return True
         return False
 
+    # --------------------------------------------------------------------------------------------------------- import
+
+    def importable(self) -> Sequence[DesiredResource]:
+        """The accounts without accounts below them that nobody made for Bursar, with their GrpTRESMins as limits."""
+        client = SlurmClient(self.settings)
+        try:
+            rows = mapping.not_ours(client.accounts(), self.settings)
+            counters = client.all_counters() if rows else {}
+        except (SlurmRefused, SlurmBusy, NothingDone) as fault:
+            raise BackendUnreachable(f"the accounts cannot be read: {fault}") from fault
+        return [mapping.importable(row, counters.get(row.account, NO_COUNTERS), self.settings) for row in rows]
+
     # --------------------------------------------------------------------------------------------------------- common
 
     def _answer(self, work: Callable[[SlurmClient], Outcome]) -> Outcome:
@@ -496,14 +518,24 @@ class SlurmPlugin(Plugin):
             return replace(outcome, state={**outcome.state, "dry_run": planned})
         return outcome
 
-    def _own(self, client: SlurmClient, resource: DesiredResource) -> "OwnAccount | None":
+    def _own(self, client: SlurmClient, resource: DesiredResource, *, looking: bool = False) -> "OwnAccount | None":
         """The account that bears the resource's mark, and its users; None when there is none.
+
+        One that was taken over and still bears the description with which it was offered gets the mark now, unless it is
+        only looked at.
 
         raises   SlurmRefused when the account that `ensure` answered is there, but bears another mark
         """
         mark = mapping.resource_mark(self.settings.tag, resource.id)
         rows = client.marked([mark])
         row = next((row for row in rows if not row.user), None)
+        if row is None and (adopted := mapping.adopted(resource)) is not None:
+            rows = client.named(resource.backend_id) if ACCOUNT_NAME.fullmatch(resource.backend_id) else []
+            row = next((row for row in rows if not row.user and row.description == adopted.description), None)
+            if row is not None and not looking:
+                client.write(
+                    "sacctmgr", "-i", "modify", "account", "where", f"name={row.account}", "set", f"description={mark}"
+                )
         if row is not None:
             return OwnAccount(row, {row.user: row for row in sorted(rows, key=lambda row: row.user) if row.user})
         if ACCOUNT_NAME.fullmatch(resource.backend_id):

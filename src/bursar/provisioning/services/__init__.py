@@ -12,6 +12,7 @@ from bursar.provisioning.services.accounts import (
     set_local_account,
     unblock_account,
 )
+from bursar.provisioning.services.imports import TakeOver, importable, take_over
 from bursar.provisioning.services.orders import (
     approve_order,
     assign_order,
@@ -42,6 +43,7 @@ from bursar.provisioning.services.usage import report_usage
 __all__ = [
     "Line",
     "ProviderApproval",
+    "TakeOver",
     "act",
     "approve_order",
     "ask_again",
@@ -53,6 +55,7 @@ __all__ = [
     "confirm_work",
     "connect_account",
     "disconnect_account",
+    "importable",
     "pause_resource",
     "refuse_work",
     "reject_order",
@@ -71,5 +74,6 @@ __all__ = [
     "submit_change",
     "submit_order",
     "submit_termination",
+    "take_over",
     "unblock_account",
 ]

@@ -174,7 +174,7 @@ def check_plan(
     return plan
 
 
-def _check_room(plan: Plan) -> None:
+def check_room(plan: Plan) -> None:
     if plan.resources_max is None:
         return
     Plan.objects.select_for_update().get(pk=plan.pk)  # two orders for the last place: the second waits here
@@ -244,7 +244,7 @@ def submit_order(
     if (known := _placed_before(order)) is not None:
         return known
     gate.require_allocations(workspace, components, at=at, new=True)
-    _check_room(plan)
+    check_room(plan)
     return _place(order, components, by=by, at=at, first=True, switched=False)
 
 
@@ -302,7 +302,7 @@ def submit_change(
     raise_if_open_order(resource)
     gate.require_allocations(resource.workspace, components, at=at)
     if plan.pk != resource.plan_id:
-        _check_room(plan)
+        check_room(plan)
     return _place(order, components, by=by, at=at, first=False, switched=plan.pk != resource.plan_id)
 
 
@@ -470,7 +470,7 @@ def _execute(order: Order, action: OrderAction, *, at: datetime, by: Person | No
         gate.require_allocations(order.workspace, components, at=at)
     resource = order.resource
     if resource is None:
-        resource = _make_resource(order, components, at=at)
+        resource = make_resource(order, components, at=at)
         order.resource = resource
         tell("resource.creating", resource, by=order.created_by, at=at)
     else:
@@ -497,7 +497,7 @@ def wish_anew(resource: Resource) -> None:
     resource.message = resource.awaited_work = ""
 
 
-def _make_resource(order: Order, components: list[Component], *, at: datetime) -> Resource:
+def make_resource(order: Order, components: list[Component], *, at: datetime) -> Resource:
     resource = Resource.objects.create(
         workspace=order.workspace,
         offering=order.offering,

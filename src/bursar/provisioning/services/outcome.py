@@ -97,7 +97,7 @@ def note_matching(*, resource_id: int, generation: int, paused: bool, at: dateti
         _put_in_force(resource, components, order=order, at=at)
         resource.first_ok_at = resource.first_ok_at or at
     resource.save()
-    _post_levels(resource, components, at=at)
+    post_levels(resource, components, at=at)
     if order is not None:
         complete_order(order, at=at)
     return True
@@ -127,7 +127,7 @@ def _put_in_force(resource: Resource, components: Sequence[Component], *, order:
     resource.plan, resource.limits = resource.desired_plan, resource.desired_limits
 
 
-def _post_levels(resource: Resource, components: Sequence[Component], *, at: datetime) -> None:
+def post_levels(resource: Resource, components: Sequence[Component], *, at: datetime) -> None:
     """What is reserved by a limit or a plan counts as used, as a level, from the moment it is in force.
 
     Of components that draw on a category charged once; what is measured comes from the backend. Reservations appear,

@@ -18,10 +18,10 @@ from bursar.plugins.contract import (
     Pauses,
     Presence,
     Refused,
+    can,
 )
 from bursar.plugins.manual import plugin as manual
-from bursar.provisioning import gate
-from bursar.provisioning.abilities import can
+from bursar.provisioning import abilities, gate
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import (
     AbilityMissing,
@@ -53,7 +53,7 @@ def require_either_side(resource: Resource, permission: Permission, by: Person |
 
 
 def _require_ability(resource: Resource, protocol: type, ability: str) -> None:
-    if not can(resource.offering, protocol):
+    if not abilities.can(resource.offering, protocol):
         raise AbilityMissing(offering=resource.offering.name, ability=ability)
 
 
@@ -239,7 +239,7 @@ def actions_of(resource: Resource, *, at: datetime) -> list[ActionSpec]:
         return []
     try:
         plugin = registry.make(backend)
-        if not isinstance(plugin, Actions):
+        if not can(plugin, Actions):
             return []
         (desired,) = desired_of([resource], at=at)
         return list(plugin.actions(desired))
@@ -265,7 +265,7 @@ def act(
     values = validate_values(validate_schema(dict(spec.form)), form or {})
     (desired,) = desired_of([resource], at=at)
     plugin = registry.make(backend)
-    assert isinstance(plugin, Actions)
+    assert can(plugin, Actions)
     try:
         answer = plugin.act(desired, action, values)
     except BackendUnreachable:

@@ -17,7 +17,7 @@ from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault
 from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX, Answer, post_reports
-from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord
+from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord, can
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import ReportOfOther, ResourceNotFound, TooManySetAside
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
@@ -73,7 +73,7 @@ def pull(offering_id: int) -> bool:
             return True
         try:
             plugin = registry.make(backend)
-            if not isinstance(plugin, MeasuresUsage):
+            if not can(plugin, MeasuresUsage):
                 return True
             batch = plugin.measure(desired_of(resources, at=at), mark.mark)
         except (BackendUnreachable, DomainError) as error:
@@ -194,6 +194,8 @@ def reports_from(
             why = f"Record {record.id[:80]}: no such {what[1]} here ({record.component[:40]} of {record.resource_id})."
             faults.append(Trouble(record, what[0], why))
             continue
+        if resource.taken_over_at is not None and record.period_end <= resource.taken_over_at:
+            continue  # from before it was anybody's here
         if component.category is None or not is_metered(component):
             continue  # it draws on nothing, or its limit says what is used
         if abs(record.amount) > TICKS_MAX // component.ticks_per_measured:

@@ -47,6 +47,7 @@ from bursar.structure.services.tokens import (
     authenticate_token,
     create_token,
     revoke_token,
+    roll_token,
 )
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "resend_invitation",
     "revoke_invitation",
     "revoke_token",
+    "roll_token",
     "settle_in",
     "unarchive_organization",
     "unarchive_project",

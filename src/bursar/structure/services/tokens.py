@@ -1,4 +1,4 @@
-"""API tokens: made (shown once), used, revoked."""
+"""API tokens: made (shown once), used, rolled, revoked."""
 
 import hashlib
 import secrets
@@ -12,7 +12,17 @@ from django.db import transaction
 from django.db.models import Q
 
 from bursar.structure import prepared
-from bursar.structure.errors import ExpiryOutOfRange, NotWithToken, TokenRefused, TooManyTokens, UnknownScope
+from bursar.structure.errors import (
+    ExpiryOutOfRange,
+    NotWithToken,
+    OverlapOutOfRange,
+    TokenOver,
+    TokenRefused,
+    TokenRolled,
+    TokenRollsItself,
+    TooManyTokens,
+    UnknownScope,
+)
 from bursar.structure.models import ApiToken, Organization, Person
 from bursar.structure.roles import Permission, TokenLimits, TokenScope, require
 from bursar.structure.services._common import tell
@@ -21,6 +31,8 @@ from bursar.structure.text import clean_line
 PREFIX: Final = "bur_"
 DAYS_MAX: Final = 366
 TOKENS_MAX: Final = 50
+OVERLAP_DAYS: Final = 7
+ADDRESS_LENGTH_MAX: Final = 45
 LAST_USE_EVERY: Final = timedelta(minutes=1)  # a write per request would make every read a write
 
 
@@ -68,17 +80,8 @@ def create_token(
     Person.objects.select_for_update().get(pk=person.pk)
     if ApiToken.objects.filter(person=person, revoked_at=None, expires_at__gt=at).count() >= TOKENS_MAX:
         raise TooManyTokens(limit=TOKENS_MAX)
-    token = PREFIX + secrets.token_urlsafe(32)
-    row = ApiToken.objects.create(
-        person=person,
-        organization=organization,
-        name=clean_line(name, field="name", limit=100),
-        prefix=token[:10],
-        token_hash=token_hash(token),
-        scopes=wanted,
-        created_at=at,
-        expires_at=at + timedelta(days=days),
-    )
+    made = _make(person, organization, clean_line(name, field="name", limit=100), wanted, at, at + timedelta(days=days))
+    row = made.row
     tell(
         "api_token.created",
         row,
@@ -87,12 +90,88 @@ def create_token(
         at=at,
         facts={"person_id": person.pk, "scopes": wanted, "expires_at": row.expires_at.isoformat()},
     )
+    return made
+
+
+def _make(
+    person: Person,
+    organization: Organization | None,
+    name: str,
+    scopes: list[str],
+    at: datetime,
+    expires_at: datetime,
+) -> NewToken:
+    token = PREFIX + secrets.token_urlsafe(32)
+    row = ApiToken.objects.create(
+        person=person,
+        organization=organization,
+        name=name,
+        prefix=token[:10],
+        token_hash=token_hash(token),
+        scopes=scopes,
+        created_at=at,
+        expires_at=expires_at,
+    )
     return NewToken(row, token)
 
 
 @transaction.atomic
+def roll_token(*, token: ApiToken, overlap_days: int = OVERLAP_DAYS, by: Person | None, at: datetime) -> NewToken:
+    """Make a successor with the same name, scopes, organization and length of life; the old one goes on for a while.
+
+    So a program changes its credential without a gap. The old one ends by itself after `overlap_days` (0: now), and never
+    later than it would have. With a token, only that very token can be rolled, and only if it has the scope `roll`.
+    raises   NotWithToken, TokenRollsItself; NotAllowed for somebody else's token, or one of an organization that the person
+             may not see any more; TokenOver; TokenRolled; OverlapOutOfRange; TooManyTokens
+    """
+    if by is not None and by.limits is not None:
+        if TokenScope.ROLL not in by.limits.scopes:
+            raise NotWithToken(scope=TokenScope.ROLL.value)
+        if by.limits.token_id != token.pk:
+            raise TokenRollsItself
+    if by is not None and by.pk != token.person_id:
+        require(by, Permission.OPERATE_PLATFORM, None, at)
+    if not 0 <= overlap_days <= DAYS_MAX:
+        raise OverlapOutOfRange(limit=DAYS_MAX)
+    # As the person and not as the token: what a token of usage alone may see says nothing about the person.
+    person = Person.objects.select_for_update().get(pk=token.person_id)
+    row = ApiToken.objects.select_for_update(of=("self",)).select_related("organization", "successor").get(pk=token.pk)
+    if row.successor is not None:
+        raise TokenRolled(successor=f"{row.successor.prefix}…")
+    if row.revoked_at is not None or row.expires_at <= at:
+        raise TokenOver
+    if row.organization is not None:
+        require(person, Permission.VIEW_ORGANIZATION, row.organization, at)
+    # Each rolled one lives on for a while: twice as many, or rolling over and over would have no bound.
+    if ApiToken.objects.filter(person=person, revoked_at=None, expires_at__gt=at).count() >= 2 * TOKENS_MAX:
+        raise TooManyTokens(limit=2 * TOKENS_MAX)
+    # Nothing else shortens a life, and it is rolled once: this is what it was given.
+    life = row.expires_at - row.created_at
+    made = _make(person, row.organization, row.name, list(row.scopes), at, at + life)
+    row.successor, row.rolled_at = made.row, at
+    row.rolled_by_itself = by is not None and by.limits is not None
+    row.expires_at = min(row.expires_at, at + timedelta(days=overlap_days))
+    row.save(update_fields=["successor", "rolled_at", "rolled_by_itself", "expires_at"])
+    tell(
+        "api_token.rolled",
+        row,
+        scope=row.organization,
+        by=by,
+        at=at,
+        facts={
+            "person_id": row.person_id,
+            "successor_id": made.row.pk,
+            "by_itself": row.rolled_by_itself,
+            "expires_at": row.expires_at.isoformat(),
+        },
+    )
+    return made
+
+
+@transaction.atomic
 def revoke_token(*, token: ApiToken, by: Person | None, at: datetime) -> ApiToken:
-    """Revoking twice is once.
+    """Revoking twice is once. Successors that a program made with it are revoked with it: who stole a token may have rolled
+    it. Those that a person made in the browser stay.
 
     raises   NotAllowed for somebody else's token; NotWithToken for another one than that in use
     """
@@ -101,17 +180,22 @@ def revoke_token(*, token: ApiToken, by: Person | None, at: datetime) -> ApiToke
         raise NotWithToken(scope=TokenScope.PROFILE.value)
     if by is not None and by.pk != row.person_id:
         require(by, Permission.OPERATE_PLATFORM, None, at)
-    if row.revoked_at is None:
-        row.revoked_at = at
-        row.save(update_fields=["revoked_at"])
-        tell("api_token.revoked", row, scope=row.organization, by=by, at=at, facts={"person_id": row.person_id})
+    ended: ApiToken | None = row
+    while ended is not None:
+        if ended.revoked_at is None:
+            ended.revoked_at = at
+            ended.save(update_fields=["revoked_at"])
+            tell("api_token.revoked", ended, scope=row.organization, by=by, at=at, facts={"person_id": row.person_id})
+        if not ended.rolled_by_itself or ended.successor_id is None:
+            break
+        ended = ApiToken.objects.select_for_update(of=("self",)).filter(pk=ended.successor_id).first()
     return row
 
 
-def authenticate_token(*, token: str, at: datetime) -> ApiToken:
+def authenticate_token(*, token: str, at: datetime, address: str = "") -> ApiToken:
     """The row of a valid token; its `person` carries the token's limits for the role table.
 
-    The last use is written at most once a minute.
+    The last use, and the address it came from, is written at most once a minute.
     raises   TokenRefused
     """
     if not token.startswith(PREFIX) or len(token) > 100:
@@ -124,10 +208,11 @@ def authenticate_token(*, token: str, at: datetime) -> ApiToken:
     row.person.limits = TokenLimits(
         scopes=frozenset(TokenScope(scope) for scope in row.scopes if scope in set(TokenScope)),
         organization_id=row.organization_id,
+        token_id=row.pk,
     )
     if row.last_used_at is None or row.last_used_at <= at - LAST_USE_EVERY:
         ApiToken.objects.filter(Q(last_used_at=None) | Q(last_used_at__lte=at - LAST_USE_EVERY), pk=row.pk).update(
-            last_used_at=at
+            last_used_at=at, last_used_from=address[:ADDRESS_LENGTH_MAX]
         )
     return row
 

@@ -37,7 +37,7 @@ from bursar.structure.services.people import SSH_KEYS_MAX
 from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
-from bursar.web.structure_forms import InvitationForm, ProfileForm, SshKeyForm, TokenForm, after
+from bursar.web.structure_forms import InvitationForm, ProfileForm, SshKeyForm, TokenForm, TokenRollForm, after
 from bursar.web.views.structure import at_of, viewer_of
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
     for row in listing.rows:
         over = "revoked" if row.revoked_at is not None else "expired"
         row.shown_state = "active" if row.revoked_at is None and row.expires_at > at else over
+        if row.shown_state == "active" and row.successor_id is not None:
+            row.shown_state = "rolled"
         row.scope_titles = [SCOPE_TITLES[scope] for scope in TokenScope if scope in row.scopes]
     # Shown once: taken out of the session as it is shown, where it lies sealed.
     sealed = request.session.pop(NEW_TOKEN, "")
@@ -130,6 +132,18 @@ def token_create(request: HttpRequest) -> HttpResponse:
             request.session[NEW_TOKEN] = seal(made.token)
             return redirect("tokens")
     return page(request, "bursar/structure/token_form.html", {}, form=form)
+
+
+def token_roll(request: HttpRequest, pk: int) -> HttpResponse:
+    row = selectors.token_of(pk, viewer_of(request))
+    form = TokenRollForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            made = services.roll_token(token=row, by=viewer_of(request), at=at_of(request), **form.cleaned_data)
+            request.session[NEW_TOKEN] = seal(made.token)
+            return redirect("tokens")
+    row.scope_titles = [SCOPE_TITLES[scope] for scope in TokenScope if scope in row.scopes]  # type: ignore[attr-defined]
+    return page(request, "bursar/structure/token_roll.html", {"token": row}, form=form)
 
 
 @require_POST
@@ -281,6 +295,7 @@ urlpatterns = [
     path("profile/keys/<int:pk>/remove/", ssh_key_remove, name="ssh_key_remove"),
     path("profile/tokens/", tokens, name="tokens"),
     path("profile/tokens/new/", token_create, name="token_create"),
+    path("profile/tokens/<int:pk>/roll/", token_roll, name="token_roll"),
     path("profile/tokens/<int:pk>/revoke/", token_revoke, name="token_revoke"),
     path("operator/people/", operator_people, name="operator_people"),
     path("operator/people/invite/", operator_invite, name="operator_invite"),

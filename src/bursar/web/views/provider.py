@@ -263,7 +263,7 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
             "plugin": plugin,
             "trouble": trouble,
             "settings": settings,
-            "abilities": _abilities(plugin.plugin) if plugin else [],
+            "abilities": _abilities(found) if plugin else [],
             "offerings": found.offerings.order_by("name", "pk"),
             "can_edit": can_edit,
             "policy": policy_of(found),
@@ -375,8 +375,9 @@ ABILITY_TITLES = {
 }
 
 
-def _abilities(plugin: Any) -> list[tuple[str, bool]]:
-    return [(str(ABILITY_TITLES[name]), issubclass(plugin, protocol)) for name, protocol in PROTOCOLS.items()]
+def _abilities(backend: Backend) -> list[tuple[str, bool]]:
+    able = registry.abilities_of(backend)
+    return [(str(ABILITY_TITLES[name]), name in able) for name in PROTOCOLS]
 
 
 # ------------------------------------------------------------------------------------------------ offerings
@@ -500,6 +501,12 @@ def offering_backend(request: HttpRequest, pk: int) -> HttpResponse:
         with refusals_in(form, {"offering_kept": "backend"}):
             services.connect_offering(offering=found, backend=form.cleaned_data["backend"], **who_and_when(request))
             return _saved(request, "provider_offering_backend", pk)
+    backend = found.backend
+    context["can_take_over"] = (
+        backend is not None
+        and "imports" in registry.abilities_of(backend)
+        and request.viewer.may(Permission.HANDLE_ORDERS, found.provider.organization)  # type: ignore[attr-defined]
+    )
     return page(request, "bursar/provider/offering_backend.html", context, form=form)
 
 

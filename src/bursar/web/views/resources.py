@@ -9,17 +9,20 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.order_form import form_fields
+from bursar.kernel.refusals import words
 from bursar.plugins.contract import ManagesMembers, Pauses
 from bursar.provisioning import selectors, services
 from bursar.provisioning.abilities import can
+from bursar.provisioning.errors import AbilityMissing, BackendMissing, ImportableUnknown, TakeOversAtFault
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, RESOURCE_STATE_TITLES, ResourceState
 from bursar.provisioning.models import AccountPolicy, Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
+from bursar.provisioning.services.imports import AT_ONCE_MAX as TAKEN_AT_ONCE
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
 from bursar.structure.roles import Permission, may, require
@@ -30,7 +33,14 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.order_form import SchemaForm
 from bursar.web.orders_forms import ChangeForm
 from bursar.web.panels import Panel, register
-from bursar.web.resources_forms import EndForm, NameForm, RefuseForm, TerminateForm, WorkForm
+from bursar.web.resources_forms import (
+    EndForm,
+    NameForm,
+    RefuseForm,
+    TakeOverForm,
+    TerminateForm,
+    WorkForm,
+)
 from bursar.web.structure_forms import after, last_day
 from bursar.web.tabs import card, scope_page
 from bursar.web.viewer import Viewer
@@ -427,6 +437,62 @@ def project_card(viewer: Viewer, scope: Project) -> Panel | None:
     )
 
 
+# ------------------------------------------------------------------------------------------------ taking over
+SHOWN_AT_ONCE = 200
+
+
+def offering_take_over(request: HttpRequest, pk: int) -> HttpResponse:
+    """What is at the offering's backend, to be made somebody's; the backend is asked each time the page is looked at."""
+    viewer, at = viewer_of(request), at_of(request)
+    offering = catalogue.offering_of_provider(viewer, pk, at)
+    require(viewer, Permission.HANDLE_ORDERS, offering.provider.organization, at)
+    form = TakeOverForm(
+        request.POST or None,
+        workspaces=selectors.workspaces_to_take_over_for(offering, at=at),
+        plans=offering.plans.filter(archived_at=None),
+    )
+    chosen = request.POST.getlist("backend_id")[: TAKEN_AT_ONCE + 1]
+    faults: dict[str, str] = {}
+    if request.method == "POST" and form.is_valid():
+        wishes = [
+            services.TakeOver(backend_id, form.cleaned_data["workspace"], form.cleaned_data["plan"].pk)
+            for backend_id in chosen
+        ]
+        with refusals_in(form):
+            try:
+                made = services.take_over(offering=offering, wishes=wishes, by=viewer, at=at)
+            except TakeOversAtFault as refusal:
+                faults = {chosen[each.index]: words(each.refusal, _) for each in refusal.each}
+                raise
+            said = ngettext("{n} resource was taken over.", "{n} resources were taken over.", len(made))
+            messages.success(request, said.format(n=len(made)))
+            return redirect("offering_take_over", pk)
+    trouble, rows = "", []
+    try:
+        rows = services.importable(offering=offering, by=viewer, at=at)
+    except (AbilityMissing, BackendMissing, ImportableUnknown) as refusal:
+        trouble = words(refusal, _)
+    search = request.GET.get("q", "").strip()[:200].casefold()
+    matching = [row for row in rows if search in row.name.casefold() or search in row.backend_id.casefold()]
+    titles = dict(offering.components.values_list("key", "title"))
+    context = {
+        "offering": offering,
+        "trouble": trouble,
+        "search": search,
+        "count": len(matching),
+        "rows": [
+            {
+                "found": row,
+                "limits": [(titles.get(key, key), limit) for key, limit in row.limits.items()],
+                "fault": faults.get(row.backend_id, ""),
+                "chosen": row.backend_id in chosen,
+            }
+            for row in matching[:SHOWN_AT_ONCE]
+        ],
+    }
+    return page(request, "bursar/resources/take_over.html", context, form=form)
+
+
 urlpatterns = [
     path("resources/", resources, name="resources"),
     path("resources/<int:pk>/", resource, name="resource"),
@@ -443,4 +509,5 @@ urlpatterns = [
     path("projects/<int:pk>/resources/", project_resources, name="project_resources"),
     path("organizations/<int:pk>/resources/", organization_resources, name="organization_resources"),
     path("provider/resources/", provider_resources, name="provider_resources"),
+    path("provider/offerings/<int:pk>/take-over/", offering_take_over, name="offering_take_over"),
 ]

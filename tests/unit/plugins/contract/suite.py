@@ -35,7 +35,6 @@ from bursar.plugins.contract import (
     Refused,
     Severity,
     UsageRecord,
-    abilities,
 )
 from bursar.plugins.discovery import declaration_faults
 
@@ -69,6 +68,7 @@ class Case:
     person_does    what a person at the provider does after NeedsAction: the resource afterwards
     use            make the resource use something and come to an end: (resource, username) -> None
     begin_use      make the resource use something that goes on: (resource, username) -> None
+    found_there    put something there that Bursar did not ask for; its backend_id
     first_id       where the ids of the test's resources begin
     """
 
@@ -82,6 +82,7 @@ class Case:
     person_does: Callable[[DesiredResource, str], DesiredResource] | None = None
     use: Callable[[DesiredResource, str], None] | None = None
     begin_use: Callable[[DesiredResource, str], None] | None = None
+    found_there: Callable[[], str] | None = None
     first_id: int = 0
 
     def resource(self, **changes: Any) -> DesiredResource:
@@ -127,9 +128,9 @@ class Case:
     def usable(self, available: int | None = 10**9) -> DesiredResource:
         """A resource with a member and quota, as far as the plugin knows of either."""
         resource = self.provisioned()
-        if "manages_members" in abilities(type(self.plugin)):
+        if "manages_members" in self.plugin.abilities():
             assert isinstance(self.plugin.set_members(resource), Done)  # type: ignore[attr-defined]
-        if "enforces_quota" in abilities(type(self.plugin)):
+        if "enforces_quota" in self.plugin.abilities():
             self.give(resource, available)
         return resource
 
@@ -155,6 +156,7 @@ CLASS_OF_ABILITY: dict[str, str] = {
     "manages_groups": "GroupsContract",
     "manages_members": "MembersContract",
     "measures_usage": "UsageContract",
+    "imports": "ImportsContract",
     "actions": "ActionsContract",
 }
 
@@ -165,7 +167,7 @@ class Declares(Contract):
 
     def test_declare__each_ability__is_tested_here(self, case: Case) -> None:
         tested = {base.__name__ for base in type(self).__mro__}
-        missing = [name for name in abilities(type(case.plugin)) if CLASS_OF_ABILITY.get(name) not in tested]
+        missing = [name for name in case.plugin.abilities() if CLASS_OF_ABILITY.get(name) not in tested]
         assert missing == []
 
     def test_declare__secret_settings__are_marked_as_secret(self, case: Case) -> None:
@@ -263,8 +265,9 @@ class Reaches(Contract):
                 "remove_group": lambda: plugin.remove_group(Group(1, "p", "p", 300_001)),  # type: ignore[attr-defined]
             },
             "measures_usage": {"measure": lambda: plugin.measure([resource], "")},  # type: ignore[attr-defined]
+            "imports": {"importable": lambda: plugin.importable()},  # type: ignore[attr-defined]  # noqa: PLW0108
         }
-        for ability in abilities(type(plugin)):
+        for ability in plugin.abilities():
             verbs |= optional.get(ability, {})
         for name, verb in verbs.items():
             with pytest.raises(BackendUnreachable) as raised:
@@ -388,7 +391,7 @@ class QuotaContract(Contract):
     @pytest.mark.parametrize("available", [0, 3600, None])
     def test_enforce_quota__twice__is_the_same_as_once(self, case: Case, available: int | None) -> None:
         resource = case.usable()
-        if "pauses" in abilities(type(case.plugin)):
+        if "pauses" in case.plugin.abilities():
             case.drive(case.plugin.pause, resource)  # type: ignore[attr-defined]  # so that what was used stands still
         seen = []
         for _ in range(2):
@@ -398,7 +401,7 @@ class QuotaContract(Contract):
 
     def test_enforce_quota__unknown_component_beside_it__changes_nothing(self, case: Case) -> None:
         resource = case.usable()
-        if "pauses" in abilities(type(case.plugin)):
+        if "pauses" in case.plugin.abilities():
             case.drive(case.plugin.pause, resource)  # type: ignore[attr-defined]
         ours = ComponentQuota(case.component, 3600, locked=False)
         seen = []
@@ -646,6 +649,56 @@ class UsageContract(Contract):
         case.use(resource, case.member.username)
         records, _ = self.measured(case, resource, mark)
         assert levels(records) == levels(self.measured(case, resource)[0])
+
+
+class ImportsContract(Contract):
+    def taken_over(self, case: Case) -> DesiredResource:
+        """What was there, as the resource that it becomes."""
+        assert case.found_there is not None
+        backend_id = case.found_there()
+        there = {thing.backend_id: thing for thing in case.plugin.importable()}  # type: ignore[attr-defined]
+        thing = there[backend_id]
+        limits = {**case.limits, **thing.limits}
+        return case.resource(
+            name=thing.name, backend_id=thing.backend_id, state=thing.state, form=dict(thing.form), limits=limits
+        )
+
+    def test_importable__something_is_there__tells_it_and_not_what_bursar_made(self, case: Case) -> None:
+        assert case.found_there is not None
+        ours = case.provisioned()
+        theirs = case.found_there()
+        there = {thing.backend_id: thing for thing in case.plugin.importable()}  # type: ignore[attr-defined]
+        assert theirs in there
+        assert ours.backend_id not in there
+        assert there[theirs].name
+        assert there[theirs].id == 0
+        assert all(type(limit) is int and limit >= 0 for limit in there[theirs].limits.values())
+
+    def test_take_over__before_anything_else__is_observed(self, case: Case) -> None:
+        assert case.plugin.observe(self.taken_over(case)).presence is Presence.OK  # type: ignore[attr-defined]
+
+    def test_take_over__ensured_twice__is_the_same_thing(self, case: Case) -> None:
+        resource = self.taken_over(case)
+        for _ in range(2):
+            outcome, after = case.drive(case.plugin.ensure, resource)  # type: ignore[attr-defined]
+            assert isinstance(outcome, Done), outcome
+            assert after.backend_id == resource.backend_id
+        assert case.plugin.observe(resource).presence is Presence.OK  # type: ignore[attr-defined]
+
+    def test_take_over__members_and_quota__can_be_set_at_once(self, case: Case) -> None:
+        resource = self.taken_over(case)
+        if "manages_members" in case.plugin.abilities():
+            assert isinstance(case.plugin.set_members(resource), Done)  # type: ignore[attr-defined]
+        if "enforces_quota" in case.plugin.abilities():
+            case.give(resource, 3600)
+        assert case.plugin.observe(resource).presence is Presence.OK  # type: ignore[attr-defined]
+
+    def test_take_over__removed__is_absent_and_told_no_more(self, case: Case) -> None:
+        resource = self.taken_over(case)
+        outcome, resource = case.drive(case.plugin.remove, resource)  # type: ignore[attr-defined]
+        assert isinstance(outcome, Done), outcome
+        assert case.plugin.observe(resource).presence is Presence.ABSENT  # type: ignore[attr-defined]
+        assert resource.backend_id not in {t.backend_id for t in case.plugin.importable()}  # type: ignore[attr-defined]
 
 
 class ActionsContract(Contract):

@@ -1,18 +1,25 @@
 """The contract suite on the plugins that need nothing installed. SLURM's hook is in tests/real."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from bursar.plugins.contract import DesiredResource, Presence
 from bursar.plugins.manual.plugin import ManualPlugin, ManualSettings, confirm
+from bursar.plugins.script.plugin import VERBS, ScriptPlugin
+from bursar.plugins.script.settings import ScriptSettings
 from tests.unit.plugins.contract import suite
 from tests.unit.plugins.contract.suite import Case
 from tests.unit.plugins.simulator.running import TOKEN, Backend, wait_until
 
 pytestmark = pytest.mark.slow
 
+NUMBERS = count(1)
 SPEED = 20  # pretend seconds per real second
 
 
@@ -32,6 +39,7 @@ class TestSimulatorCluster(
     suite.MembersContract,
     suite.AccountsContract,
     suite.UsageContract,
+    suite.ImportsContract,
     suite.ActionsContract,
 ):
     @pytest.fixture
@@ -43,6 +51,18 @@ class TestSimulatorCluster(
         def begin_use(resource: DesiredResource, username: str) -> None:
             backend.submit(resource.backend_id, username, cores=2, seconds=86_400)
 
+        def found_there() -> str:
+            name = f"group-{next(NUMBERS)}"
+            account = {
+                "kind": "hpc",
+                "title": "The old group",
+                "parent": None,
+                "storage_gb": 7,
+                "cap_core_seconds": None,
+            }
+            backend.call("PUT", f"/v1/accounts/{name}", account)
+            return name
+
         return Case(
             plugin=backend.plugin(),
             secrets=[TOKEN],
@@ -51,6 +71,7 @@ class TestSimulatorCluster(
             component="cpu",
             use=use,
             begin_use=begin_use,
+            found_there=found_there,
         )
 
 
@@ -63,6 +84,7 @@ class TestSimulatorCloud(
     suite.MembersContract,
     suite.AccountsContract,
     suite.UsageContract,
+    suite.ImportsContract,
     suite.ActionsContract,
 ):
     @pytest.fixture
@@ -78,6 +100,22 @@ class TestSimulatorCloud(
             wait_until(lambda: plugin.observe(resource).facts["used_core_seconds"] > before)
             plugin.pause(resource)
 
+        def found_there() -> str:
+            name = f"server-{next(NUMBERS)}"
+            account = {
+                "kind": "vm",
+                "title": "The old server",
+                "parent": None,
+                "storage_gb": 0,
+                "cap_core_seconds": None,
+            }
+            backend.call("PUT", f"/v1/accounts/{name}", account)
+            backend.call("PUT", f"/v1/accounts/{name}/quota", {"available": None, "locked": False})
+            machine = {"name": "old", "flavor": "sim.large", "ssh_key": ""}
+            backend.call("PUT", f"/v1/accounts/{name}/machine", machine)
+            wait_until(lambda: backend.call("GET", f"/v1/accounts/{name}")["machine"]["state"] == "active")
+            return name
+
         return Case(
             plugin=plugin,
             secrets=[TOKEN],
@@ -86,6 +124,7 @@ class TestSimulatorCloud(
             component="vm",
             use=use,
             begin_use=begin_use,
+            found_there=found_there,
         )
 
 
@@ -99,3 +138,68 @@ class TestManual(suite.Declares, suite.Provides, suite.PausesContract):
             return replace(resource, state=state)
 
         return Case(plugin=ManualPlugin(ManualSettings(contact="desk@example.org")), person_does=person_does)
+
+
+EXAMPLES = Path(__file__).resolve().parents[4] / "docs" / "examples" / "script-backend"
+SECRET = "workbench-secret-91c4"
+
+
+class TestScriptWorkbench(
+    suite.Declares,
+    suite.Reaches,
+    suite.Provides,
+    suite.PausesContract,
+    suite.QuotaContract,
+    suite.MembersContract,
+    suite.AccountsContract,
+    suite.UsageContract,
+    suite.ImportsContract,
+):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        program = str(EXAMPLES / "workbench.py")
+
+        def plugin(program: str) -> ScriptPlugin:
+            return ScriptPlugin(
+                ScriptSettings.model_validate(
+                    {
+                        **{verb: [program] for verb in VERBS},
+                        "environment": {"WORKBENCH_FOLDER": str(tmp_path)},
+                        "token": SECRET,
+                    }
+                )
+            )
+
+        def by_hand(*words: str) -> None:
+            subprocess.run(
+                [program, *words], check=True, env={"WORKBENCH_FOLDER": str(tmp_path), "PATH": "/usr/bin:/bin"}
+            )
+
+        def found_there() -> str:
+            name = f"bench-{next(NUMBERS)}"
+            by_hand("make", name, "The old bench", "40")
+            return name
+
+        return Case(
+            plugin=plugin(program),
+            secrets=[SECRET],
+            unreachable=plugin("/no/such/workbench"),
+            limits={"cpu": 100},
+            component="cpu",
+            use=lambda resource, username: by_hand("use", resource.backend_id, username, "3", "60"),
+            begin_use=lambda resource, username: by_hand("begin", resource.backend_id, username, "2"),
+            found_there=found_there,
+        )
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the example in bash needs jq")
+class TestScriptFolders(suite.Declares, suite.Reaches, suite.Provides, suite.PausesContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        def plugin(program: str) -> ScriptPlugin:
+            commands = {verb: [program] for verb in ("ensure", "remove", "observe", "pause", "resume")}
+            return ScriptPlugin(
+                ScriptSettings.model_validate({**commands, "environment": {"FOLDERS_ROOT": str(tmp_path)}})
+            )
+
+        return Case(plugin=plugin(str(EXAMPLES / "folders.sh")), unreachable=plugin("/no/such/folders"))
