@@ -42,7 +42,7 @@ def columns(**tables: type[Model]) -> str:
 def fetch(
     statement: str, parameters: Mapping[str, Any] | Sequence[Any], *models: type[Model]
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a statement that selects `columns` of these, each as one instance of each, and what else it selects after them."""
+    """The rows of a statement that selects `columns` of these, each as one instance of each, and what it selects behind them."""
     names = [_names(model) for model in models]
     with cursor() as prepared:
         prepared.execute(statement, parameters)
