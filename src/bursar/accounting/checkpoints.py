@@ -128,7 +128,8 @@ _STRETCH: Final = f"""
 _SUM_STRETCH: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_STRETCH}) {_RUNNING}"
 
 # Every stretch so far, for the wallets that have just become ones with many postings: summed up by chunk first, for a chunk has
-# thousands of their postings and few hours.
+# thousands of their postings and few hours. Checkpoints are numbered from 1 in the order of their ends, so a posting's chunk is one more
+# than how many ended before it: a search in one array, not a look into the table for each.
 _PAST: Final = f"""
     SELECT n.number, f.wallet_id, f.allocation_id, f.effective_at, sum(f.used) AS used, sum(f.uncovered) AS uncovered,
            sum(f.written_off) AS written_off, sum(f.drawn) AS drawn
@@ -136,10 +137,9 @@ _PAST: Final = f"""
         SELECT p.chunk, {_TOTALS}
         FROM ledger_checkpoint_wallet c
         CROSS JOIN LATERAL (
-            SELECT q.*, (
-                SELECT k.number FROM ledger_checkpoint k
-                WHERE k.category_id = %(category)s AND k.recorded_until >= q.recorded_at ORDER BY k.recorded_until LIMIT 1
-            ) AS chunk
+            SELECT q.*, 1 + width_bucket(q.recorded_at - interval '1 microsecond', ARRAY(
+                SELECT k.recorded_until FROM ledger_checkpoint k WHERE k.category_id = %(category)s ORDER BY k.number
+            )) AS chunk
             FROM posting q
             WHERE q.category_id = %(category)s AND q.wallet_id = c.wallet_id AND q.recorded_at <= %(until)s
             OFFSET 0

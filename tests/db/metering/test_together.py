@@ -1,5 +1,6 @@
 """Small requests at the same time are booked as one, and nobody can tell from the books or the answers."""
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -230,6 +231,38 @@ def test_post_together__two_categories_and_what_may_not_wait__go_each_by_itself(
     ahead = tree.report(0, 1, until=AT + timedelta(minutes=2))
     assert post_together(reports=[ahead], by=None, at=AT).posted == 1
     assert gate.sizes == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_post_as_one__any_requests__come_to_what_one_after_the_other_come_to(tree: Tree, seed: int) -> None:
+    """Also where quota runs out in the middle, and where ids come again in the same request, in another or later."""
+    chance, other = random.Random(seed), make_tree()
+    sent: list[tuple[Report, Report]] = []
+    for _round in range(8):
+        both: tuple[list[list[Report]], list[list[Report]]] = ([], [])
+        for _request in range(chance.randint(2, 5)):
+            pairs = []
+            for _report in range(chance.randint(1, 4)):
+                if sent and chance.random() < 0.2:
+                    pairs.append(chance.choice(sent))
+                    continue
+                use = (chance.randrange(3), chance.choice([0, 1, 4, 9]))
+                until = AT - timedelta(hours=chance.randint(0, 50))
+                first = tree.report(*use, until=until)
+                pairs.append((first, other.report(*use, until=until, report_id=first.report_id)))
+                sent.append(pairs[-1])
+            for side, reports in zip(both, zip(*pairs, strict=True), strict=True):
+                side.append(list(reports))
+        joint = post_as_one(requests=both[0], by=None, at=AT)
+        single = [post_reports(reports=request, by=None, at=AT) for request in both[1]]
+        assert [of(answer)[:2] for answer in joint] == [of(answer)[:2] for answer in single]
+        assert [len(answer.balances) for answer in joint] == [len(answer.balances) for answer in single]
+        assert tree.books() == other.books()
+        last = {balance.workspace_id: balance for answer in joint for balance in answer.balances}
+        for answer in joint:
+            assert all(balance == last[balance.workspace_id] for balance in answer.balances)
+    assert tree.books()[0][0][1] > 0  # the university's quota ran out on the way
+    assert verify(category_id=tree.category.pk) == verify(category_id=other.category.pk) == []
 
 
 def test_post_as_one__where_the_order_could_count__is_left_to_one_after_the_other(tree: Tree, gate: Gate) -> None:
