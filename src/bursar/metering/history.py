@@ -526,10 +526,17 @@ def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", e
 
     parts = [rows("ticks", "month = ANY(%(whole_months)s::date[])")]
     parts += [
-        rows(" + ".join(DAYS[first - 1 : last]), f"month = %(edge_{number})s")
-        for number, (_month, first, last) in enumerate(days.edges)
+        rows(_days_of_month(month, first, last), f"month = %(edge_{number})s")
+        for number, (month, first, last) in enumerate(days.edges)
     ]
     return " UNION ALL ".join(parts)
+
+
+def _days_of_month(month: date, first: int, last: int) -> str:
+    """The sum of some days of a row: of more than half of the month what is left of it without the others."""
+    wanted = DAYS[first - 1 : last]
+    others = [*DAYS[: first - 1], *DAYS[last : monthrange(month.year, month.month)[1]]]
+    return " + ".join(wanted) if len(wanted) <= len(others) else " - ".join(("ticks", *others))
 
 
 def period_parameters(days: Days) -> dict[str, Any]:
