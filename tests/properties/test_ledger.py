@@ -64,6 +64,7 @@ def _play(charged: Charged, grace: int, story, *, check: bool = False, tree: boo
         if check:
             assert violations(pair.book) == broken_laws(pair.book) == [], step
             everywhere = available_everywhere(pair.book)
+            assert available_everywhere(pair.book, range(WALLETS)) == everywhere, step
             assert pair.book.locked.tolist() == [amount == 0 for amount in everywhere], step
     return pair.book
 
@@ -89,6 +90,7 @@ class _EngineOnly:
 def test_available__several_sources__is_the_maximum_flow(charged, grace, story, ago) -> None:
     book = _play(charged, grace, story)
     everywhere = available_everywhere(book)
+    assert available_everywhere(book, range(WALLETS)) == everywhere
     for wallet in range(WALLETS):
         assert available(book, wallet) == everywhere[wallet] == _oracle(book, wallet, book.now)
         assert available(book, wallet, book.now - ago) == _oracle(book, wallet, book.now - ago)

@@ -246,12 +246,17 @@ def _keep(stamp: int, loaded: Loaded) -> None:
     _KEPT[loaded.category.pk] = (stamp, loaded)
 
 
+# The next report may well be of a little earlier.
+_FURTHER_BACK: Final = timedelta(days=31)
+
+
 def epoch_bounds(loaded: Loaded, since: datetime) -> Ints:
     """The starts and ends of all the category's allocations at an instant and later, as the engine counts instants; ascending.
 
     They are kept with what was loaded: allocations do not change between reports.
     """
     if loaded.bounds is None or loaded.bounds_since > since:
+        since = since - _FURTHER_BACK if since > EPOCH else since
         with connection.cursor() as cursor:
             cursor.execute(
                 """

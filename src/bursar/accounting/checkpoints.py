@@ -9,6 +9,7 @@ Only wallets with many postings are summed up; the others are quicker to add up 
 away and are made again; `differences` compares them with the journal.
 """
 
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -55,25 +56,19 @@ def _keep_next(category_id: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, category_id % 2**31])
         cursor.execute(
-            "SELECT number, recorded_until FROM ledger_checkpoint WHERE category_id = %s ORDER BY number DESC LIMIT 1",
+            """
+            SELECT number, recorded_until, recorded_until - lead(recorded_until) OVER (ORDER BY number DESC)
+            FROM ledger_checkpoint WHERE category_id = %s ORDER BY number DESC LIMIT 1
+            """,
             [category_id],
         )
-        number, since = cursor.fetchone() or (0, None)
+        number, since, lasted = cursor.fetchone() or (0, None, None)
         number += 1
-        cursor.execute(
-            """
-            SELECT p.recorded_at FROM posting p
-            WHERE p.category_id = %(category)s AND p.recorded_at > coalesce(%(since)s::timestamptz, '-infinity')
-              AND p.recorded_at < (SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s)
-            ORDER BY p.recorded_at, p.id OFFSET %(chunk)s LIMIT 1
-            """,
-            {"category": category_id, "since": since, "chunk": CHUNK - 1},
-        )
-        found = cursor.fetchone()
-        if found is None:
+        until = _next_end(cursor, category_id, since, lasted or timedelta(hours=1))
+        if until is None:
             return False
         parameters: dict[str, Any] = {
-            "category": category_id, "number": number, "since": since, "until": found[0], "many": MANY,
+            "category": category_id, "number": number, "since": since, "until": until, "many": MANY,
             "from": number - reach(number), "max": REACH_MAX, "base": BASE,
         }  # fmt: skip
         cursor.execute("INSERT INTO ledger_checkpoint VALUES (%(category)s, %(number)s, %(until)s)", parameters)
@@ -81,6 +76,47 @@ def _keep_next(category_id: int) -> bool:
         cursor.execute(_SUM_STRETCH, parameters)
         cursor.execute(_SUM_PAST, parameters)
     return True
+
+
+def _next_end(cursor: Any, category_id: int, since: datetime | None, lasted: timedelta) -> datetime | None:
+    """When the next `CHUNK` postings had been recorded; None where there are not so many yet.
+
+    lasted   how long the last ones took; a little more than that is looked at first, and more and more where it is too short.
+             Without a bound all that was ever recorded would be sorted, for each checkpoint.
+    """
+    parameters: dict[str, Any] = {"category": category_id, "since": since, "chunk": CHUNK - 1}
+    cursor.execute(
+        """
+        SELECT (SELECT min(recorded_at) FROM posting WHERE category_id = %(category)s
+                AND recorded_at > coalesce(%(since)s::timestamptz, '-infinity')),
+               (SELECT applied_until FROM ledger_clock WHERE category_id = %(category)s)
+        """
+        if since is None
+        else "SELECT %(since)s::timestamptz, applied_until FROM ledger_clock WHERE category_id = %(category)s",
+        parameters,
+    )
+    begin, end = cursor.fetchone() or (None, None)
+    if begin is None or end is None:
+        return None
+    width = 2 * max(lasted, timedelta(seconds=1))
+    while True:
+        bound = min(end - begin, width) + begin
+        cursor.execute(
+            """
+            SELECT recorded_at FROM posting
+            WHERE category_id = %(category)s AND recorded_at > coalesce(%(since)s::timestamptz, '-infinity')
+              AND recorded_at <= %(bound)s AND recorded_at < %(end)s
+            ORDER BY recorded_at, id OFFSET %(chunk)s LIMIT 1
+            """,
+            {**parameters, "bound": bound, "end": end},
+        )
+        row = cursor.fetchone()
+        if row is not None:
+            found: datetime = row[0]
+            return found
+        if bound >= end:
+            return None
+        width = 4 * width
 
 
 _COUNT: Final = """
@@ -128,7 +164,8 @@ _STRETCH: Final = f"""
 _SUM_STRETCH: Final = f"INSERT INTO ledger_checkpoint_sum WITH sums AS ({_STRETCH}) {_RUNNING}"
 
 # Every stretch so far, for the wallets that have just become ones with many postings: summed up by chunk first, for a chunk has
-# thousands of their postings and few hours.
+# thousands of their postings and few hours. Checkpoints are numbered from 1 in the order of their ends, so a posting's chunk is one
+# more than how many ended before it: a search in one array, not a look into the table for each.
 _PAST: Final = f"""
     SELECT n.number, f.wallet_id, f.allocation_id, f.effective_at, sum(f.used) AS used, sum(f.uncovered) AS uncovered,
            sum(f.written_off) AS written_off, sum(f.drawn) AS drawn
@@ -136,10 +173,9 @@ _PAST: Final = f"""
         SELECT p.chunk, {_TOTALS}
         FROM ledger_checkpoint_wallet c
         CROSS JOIN LATERAL (
-            SELECT q.*, (
-                SELECT k.number FROM ledger_checkpoint k
-                WHERE k.category_id = %(category)s AND k.recorded_until >= q.recorded_at ORDER BY k.recorded_until LIMIT 1
-            ) AS chunk
+            SELECT q.*, 1 + width_bucket(q.recorded_at - interval '1 microsecond', ARRAY(
+                SELECT k.recorded_until FROM ledger_checkpoint k WHERE k.category_id = %(category)s ORDER BY k.number
+            )) AS chunk
             FROM posting q
             WHERE q.category_id = %(category)s AND q.wallet_id = c.wallet_id AND q.recorded_at <= %(until)s
             OFFSET 0

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from numpy.typing import NDArray
 from psycopg import sql
 
@@ -133,8 +133,9 @@ def _send_few(lane: _Lane) -> None:
     waiting, lane.few = lane.few, []
     if not waiting:
         return
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        cursor = psycopg.Cursor(connection.connection)
+    database = connections[DEFAULT_DB_ALIAS]  # as in `prepared.cursor`
+    with database.wrap_database_errors, database.connection.pipeline():
+        cursor = psycopg.Cursor(database.connection)
         for statement, parameters in waiting:
             cursor.execute(statement.encode(), parameters)
 

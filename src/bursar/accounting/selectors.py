@@ -190,17 +190,17 @@ def wallet_state(*, workspace_id: int, category_id: int, at: datetime) -> Wallet
 
 def standing(*, workspace_id: int, category_id: int, at: datetime) -> Balance | None:
     """A wallet's present figures without its names: what a provider asks before each start. None: there is no wallet."""
-    found = next(prepared.fetch(_wallet_and_category(), [category_id, workspace_id], Wallet, ProductCategory), None)
+    found = next(prepared.fetch(_category_and_wallet(), [category_id, workspace_id], ProductCategory), None)
     if found is None:
         return None
-    wallet, category = found
-    return balances_in(read(category, [wallet.pk], at), [wallet.pk])[0]
+    category, wallet_id = found
+    return balances_in(read(category, [wallet_id], at), [wallet_id])[0]
 
 
 @cache
-def _wallet_and_category() -> str:
+def _category_and_wallet() -> str:
     return (
-        f"SELECT {prepared.columns(w=Wallet, c=ProductCategory)} "  # noqa: S608  names of ours
+        f"SELECT {prepared.columns(c=ProductCategory)}, w.id "  # noqa: S608  names of ours
         "FROM wallet w JOIN product_category c ON c.id = w.category_id WHERE w.category_id = %s AND w.workspace_id = %s"
     )
 

@@ -30,6 +30,15 @@ class Posting:
     operation_id: int
     bounds: Ints
 
+    def order_counts(self, amounts: Ints, used_at: Ints) -> bool:
+        """Whether it could make a difference in which order, and in how many steps, these are booked.
+
+        It makes none for increases in a tree where nothing starts or ends between the use and now.
+        """
+        book = self.ledger.book
+        between = (self.bounds > used_at.min()) & (self.bounds <= book.now)
+        return bool((amounts < 0).any() or between.any() or not engine.is_tree(book))
+
     def post(self, wallet_ids: Ints, amounts: Ints, used_at: Ints) -> Loaded:
         """Book differences of usage; all of them or none. The wallets as they stand then, with all above them.
 

@@ -89,3 +89,14 @@ class TooManyReports(DomainError):
     message: ClassVar[str] = N_("A request takes at most {limit} reports; this one has {count}. Split it.")
     limit: int
     count: int
+
+
+@dataclass(eq=False)
+class BookingBrokeOff(DomainError):
+    """Something broke while another request booked this one's reports too."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "booking_broke_off"
+    message: ClassVar[str] = N_(
+        "The reports could not be booked just now. Send them again: what was booked is then told as a duplicate."
+    )

@@ -284,13 +284,20 @@ def _months(category_id: int, wallet_ids: Iterable[int], days: Days, step: Step)
         return _gathered(rows, days, set(by_month))
 
     wanted = sorted(wallet_ids)
+    others = _others(category_id, wanted)
+    if others is None:
+        return asked(_OF_WALLETS, wanted)
+    whole = asked(_OF_CATEGORY, [])
+    return whole.without(asked(_OF_WALLETS, others)) if others else whole
+
+
+def _others(category_id: int, wanted: Sequence[int]) -> list[int] | None:
+    """The other wallets of a category; None where they are not so much fewer that it is worth going by them."""
     rows = Wallet.objects.filter(category_id=category_id)
     if len(wanted) < _MANY or rows.count() > 2 * len(wanted):
-        return asked(_OF_WALLETS, wanted)
+        return None
     inside = set(wanted)
-    others = [pk for pk in rows.values_list("pk", flat=True) if pk not in inside]
-    whole = asked(_OF_CATEGORY, [])
-    return whole.without(asked(_OF_WALLETS, sorted(others))) if others else whole
+    return sorted(pk for pk in rows.values_list("pk", flat=True) if pk not in inside)
 
 
 def _gathered(rows: Iterable[Sequence[Any]], days: Days, by_month: set[date]) -> _Months:
@@ -519,10 +526,17 @@ def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", e
 
     parts = [rows("ticks", "month = ANY(%(whole_months)s::date[])")]
     parts += [
-        rows(" + ".join(DAYS[first - 1 : last]), f"month = %(edge_{number})s")
-        for number, (_month, first, last) in enumerate(days.edges)
+        rows(_days_of_month(month, first, last), f"month = %(edge_{number})s")
+        for number, (month, first, last) in enumerate(days.edges)
     ]
     return " UNION ALL ".join(parts)
+
+
+def _days_of_month(month: date, first: int, last: int) -> str:
+    """The sum of some days of a row: of more than half of the month what is left of it without the others."""
+    wanted = DAYS[first - 1 : last]
+    others = [*DAYS[: first - 1], *DAYS[last : monthrange(month.year, month.month)[1]]]
+    return " + ".join(wanted) if len(wanted) <= len(others) else " - ".join(("ticks", *others))
 
 
 def period_parameters(days: Days) -> dict[str, Any]:
@@ -538,6 +552,9 @@ def _sums(category_id: int, wallet_ids: Iterable[int], days: Days, by: By, limit
     """Rows of keys, ticks, the sum of all and how many there are, the most first; those that come to nothing left out."""
     table, keys = _KEYS[by]
     key = ", ".join(keys)
+    chosen = sorted(wallet_ids)
+    if by is not By.CHILD and (others := _others(category_id, chosen)) is not None:
+        return _sums_of_nearly_all(category_id, others, days, by, limit)
     with_products = f", {WITH_PRODUCTS}" if by is By.PRODUCT else ""
     statement = f"""
         WITH {_CHOSEN}, fresh AS MATERIALIZED (
@@ -549,8 +566,35 @@ def _sums(category_id: int, wallet_ids: Iterable[int], days: Days, by: By, limit
               UNION ALL SELECT {key}, ticks FROM {"reports" if with_products else "fresh"}) s
         GROUP BY {key} HAVING sum(ticks) <> 0 ORDER BY used DESC, {key} LIMIT %(limit)s
     """  # noqa: S608  constants
-    parameters = {"chosen": sorted(wallet_ids), "limit": limit, **period_parameters(days)}
+    parameters = {"chosen": chosen, "limit": limit, **period_parameters(days)}
     return list(ask(statement, category_id, parameters))
+
+
+_OF_ALL: Final[Mapping[By, str]] = {
+    By.PERSON: "usage_person_month",
+    By.RESOURCE: "usage_resource_month",
+    By.PRODUCT: "usage_product_month",
+}
+
+
+def _sums_of_nearly_all(
+    category_id: int, others: Sequence[int], days: Days, by: By, limit: int | None
+) -> list[tuple[Any, ...]]:
+    """As `_sums`, of all wallets of a category but these: what the whole category used, without them."""
+    table, keys = _KEYS[by]
+    key = ", ".join(keys)
+    statement = f"""
+        WITH {_CHOSEN}, fresh AS MATERIALIZED (
+            SELECT * FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r
+            WHERE wallet_id NOT IN (SELECT id FROM chosen) AND day BETWEEN %(first)s AND %(last)s
+        ){f", {WITH_PRODUCTS}" if by is By.PRODUCT else ""}
+        SELECT {key}, sum(ticks) AS used, sum(sum(ticks)) OVER () AS total, count(*) OVER () AS number
+        FROM ({period_sums(days, _OF_ALL[by], keys, "true")}
+              UNION ALL SELECT {key}, -ticks FROM ({period_sums(days, table, keys, each="wallet_id")}) o
+              UNION ALL SELECT {key}, ticks FROM {"reports" if by is By.PRODUCT else "fresh"}) s
+        GROUP BY {key} HAVING sum(ticks) <> 0 ORDER BY used DESC, {key} LIMIT %(limit)s
+    """  # noqa: S608  constants
+    return list(ask(statement, category_id, {"chosen": others, "limit": limit, **period_parameters(days)}))
 
 
 def usage_breakdown(

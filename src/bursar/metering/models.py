@@ -115,7 +115,7 @@ class RollupMark(models.Model):
         return f"{self.category_id} {self.report_id} {self.posting_id}"
 
 
-# The days of a month, columns d01 to d31 of the next four tables, are known to `bursar.metering.rollups` alone.
+# The days of a month, columns d01 to d31 of the next seven tables, are known to `bursar.metering.rollups` alone.
 class UsageMonth(models.Model):
     """What a wallet's reports of use in a month posted, by day. A cache of the reports."""
 
@@ -165,6 +165,55 @@ class UsageCategoryMonth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.category_id} {self.month} {self.ticks}"
+
+
+class UsagePersonMonth(models.Model):
+    """The same by person and the name of the user at the provider."""
+
+    pk = models.CompositePrimaryKey("category_id", "month", "person_id", "user")
+    category_id = models.BigIntegerField()
+    month = models.DateField()
+    person_id = models.BigIntegerField(help_text="0 = nobody we know")
+    user = models.CharField(max_length=200, db_column="user_name")
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_person_month"
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.user} {self.month} {self.ticks}"
+
+
+class UsageResourceMonth(models.Model):
+    """The same by resource."""
+
+    pk = models.CompositePrimaryKey("category_id", "month", "resource_id")
+    category_id = models.BigIntegerField()
+    month = models.DateField()
+    resource_id = models.BigIntegerField(help_text="0 = none was named")
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_resource_month"
+
+    def __str__(self) -> str:
+        return f"{self.resource_id} {self.month} {self.ticks}"
+
+
+class UsageProductMonth(models.Model):
+    """The same by product."""
+
+    pk = models.CompositePrimaryKey("category_id", "month", "product")
+    category_id = models.BigIntegerField()
+    month = models.DateField()
+    product = models.CharField(max_length=60, help_text="its name; empty = none was named")
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_product_month"
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.month} {self.ticks}"
 
 
 class DrawnMonth(models.Model):

@@ -99,7 +99,15 @@ def _gather(table: str, keys: Sequence[str], source: str) -> str:
     """  # noqa: S608  constants of this module
 
 
-_TABLES: Final = ("usage_month", "usage_category_month", "usage_detail_month", "drawn_month", "quota_history")
+# Of a category as a whole, by what: then a nation's is told without reading it wallet by wallet.
+OF_CATEGORY: Final[Mapping[str, tuple[str, ...]]] = {
+    "usage_person_month": ("person_id", "user_name"),
+    "usage_resource_month": ("resource_id",),
+    "usage_product_month": ("product",),
+}
+_TABLES: Final = (
+    "usage_month", "usage_category_month", "usage_detail_month", *OF_CATEGORY, "drawn_month", "quota_history",
+)  # fmt: skip
 _USAGE_KEYS: Final = ("wallet_id",)
 _DETAIL_KEYS: Final = ("wallet_id", "resource_id", "person_id", "user_name", "product")
 _DRAWN_KEYS: Final = ("allocation_id",)
@@ -113,7 +121,7 @@ _GATHER_REPORTS: Final = f"""
         {_gather("usage_category_month", (), "fresh")}
     ), in_detail AS (
         {_gather("usage_detail_month", _DETAIL_KEYS, "reports")}
-    )
+    ), {", ".join(f"in_{table} AS ({_gather(table, keys, 'reports')})" for table, keys in OF_CATEGORY.items())}
     SELECT recorded_at, id, (SELECT count(*) FROM fresh) FROM fresh ORDER BY recorded_at DESC, id DESC LIMIT 1
 """  # noqa: S608
 _GATHER_POSTINGS: Final = f"""
@@ -295,6 +303,19 @@ _VERIFY: Final = f"""
 }
     UNION ALL
     {
+    " UNION ALL ".join(
+        _compared(
+            f"usage by {keys[0].removesuffix('_id')} of",
+            "category",
+            _unfolded(table, ("category_id", *keys)),
+            f"SELECT %(category)s::bigint AS category_id, {', '.join(keys)}, day, ticks FROM reports",
+            ("category_id", *keys),
+        )
+        for table, keys in OF_CATEGORY.items()
+    )
+}
+    UNION ALL
+    {
     _compared(
         "drawn on",
         "allocation",
@@ -323,6 +344,14 @@ _VERIFY: Final = f"""
     UNION ALL
     SELECT 'category', category_id, 'sum of ' || month, ticks::text, ({" + ".join(DAYS)})::text
     FROM usage_category_month WHERE category_id = %(category)s AND ticks <> {" + ".join(DAYS)}
+    UNION ALL
+    {
+    " UNION ALL ".join(
+        f"SELECT 'category', category_id, 'sum by {keys[0].removesuffix('_id')} of ' || month, ticks::text, "
+        f"({' + '.join(DAYS)})::text FROM {table} WHERE category_id = %(category)s AND ticks <> {' + '.join(DAYS)}"
+        for table, keys in OF_CATEGORY.items()
+    )
+}
     UNION ALL
     SELECT 'wallet', wallet_id, 'sum in detail of ' || month, ticks::text, ({" + ".join(DAYS)})::text
     FROM usage_detail_month WHERE category_id = %(category)s AND ticks <> {" + ".join(DAYS)}

@@ -37,6 +37,10 @@ REPORTS_MAX: Final = 10_000
 _MANY: Final = 500  # so many are mostly all new; a few may well be asked again
 
 
+class OrderCounts(Exception):
+    """Requests that were to be booked as one have to be booked one after the other."""
+
+
 def post_reports(
     *,
     reports: Sequence[Report],
@@ -63,7 +67,43 @@ def post_reports(
         return _post(batch, known_faults, by, at)
 
 
+def post_as_one(*, requests: Sequence[Sequence[Report]], by: Person | None, at: datetime) -> list[Answer]:
+    """Book requests of one person in one category together, each as though it came after the one before it; all or none.
+
+    raises   as `post_reports`; OrderCounts where together they could come to something else than one after the other
+    """
+    batch = [report for request in requests for report in request]
+    with transaction.atomic(), copying.settled():
+        (plan,) = _plans(batch, (), by, at)
+        balances = {balance.wallet_id: balance for balance in plan.book(by, any_order=True)}
+    new, duplicates, answers, begin = set(plan.new), set(plan.duplicates), [], 0
+    for request in requests:
+        places = range(begin, begin + len(request))
+        begin += len(request)
+        answers.append(
+            Answer(
+                posted=len(new.intersection(places)),
+                duplicates=tuple(batch[place].report_id for place in places if place in duplicates),
+                balances=tuple(balances[key] for key in dict.fromkeys(plan.wallet_ids[list(places)].tolist())),
+            )
+        )
+    return answers
+
+
 def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime) -> Answer:
+    plans = _plans(batch, faults, by, at)
+    balances: list[Balance] = []
+    for plan in plans:
+        balances += plan.book(by)
+    return Answer(
+        posted=sum(len(plan.new) for plan in plans),
+        duplicates=tuple(plan.columns.report_ids[place] for plan in plans for place in plan.duplicates),
+        balances=tuple(balances),
+    )
+
+
+def _plans(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime) -> list["_Plan"]:
+    """What is to be booked, by category, whose locks are then held."""
     columns, found = looked_at(batch, at)
     known = {one.index for one in faults}
     found = [*faults, *(one for one in found if one.index not in known)]
@@ -81,15 +121,7 @@ def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: d
         found += plan.faults
         plans.append(plan)
     _refuse(found)
-
-    balances: list[Balance] = []
-    for plan in plans:
-        balances += plan.book(by)
-    return Answer(
-        posted=sum(len(plan.new) for plan in plans),
-        duplicates=tuple(plan.columns.report_ids[place] for plan in plans for place in plan.duplicates),
-        balances=tuple(balances),
-    )
+    return plans
 
 
 def _by_category(batch: Sequence[Report], bad: set[int]) -> dict[int, Sequence[int]]:
@@ -236,8 +268,11 @@ class _Plan:
     def _blame(self, place: int, code: str) -> None:
         self.faults.append(fault(self.indexes[place], self.columns.report_ids[place], code))
 
-    def book(self, by: Person | None) -> list[Balance]:
-        """Post what is new and write it down; the balances of all wallets touched."""
+    def book(self, by: Person | None, *, any_order: bool = False) -> list[Balance]:
+        """Post what is new and write it down; the balances of all wallets touched.
+
+        any_order   only where the order of what is posted makes no difference; raises OrderCounts
+        """
         touched = [*dict.fromkeys(self.wallet_ids.tolist())]
         if not self.new:
             return balances_in(read(self.category, touched, self.at), touched)
@@ -246,6 +281,8 @@ class _Plan:
             category=self.category, wallet_ids=self.wallet_ids[new].tolist(), since=instant(int(self.charged_at[new].min())),
             by=by, at=self.at, held=self.held,
         )  # fmt: skip
+        if any_order and posting.order_counts(self.posted[new], self.charged_at[new]):
+            raise OrderCounts
         try:
             loaded = posting.post(self.wallet_ids[new], self.posted[new], self.charged_at[new])
         except MoreTakenBackThanUsed as refusal:

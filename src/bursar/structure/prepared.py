@@ -4,10 +4,11 @@ server prepares once for each connection, where it would plan them each time.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Model
 
@@ -22,11 +23,13 @@ class _Counted(CursorDebugWrapper):
 @contextmanager
 def cursor() -> Iterator[CursorWrapper]:
     """A cursor that hands values over beside the statement; each has to be one statement, each time of the same words."""
-    connection.ensure_connection()
-    with psycopg.Cursor(connection.connection) as made:
+    # Not `django.db.connection`: that looks up whose thread this is for each word that is said to it.
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    with psycopg.Cursor(database.connection) as made:
         # As Django's own: counted where queries are counted, waited with where something else has to come first.
-        wrapper = _Counted if connection.queries_logged else CursorWrapper
-        yield wrapper(made, connection)
+        wrapper = _Counted if database.queries_logged else CursorWrapper
+        yield wrapper(made, database)
 
 
 def columns(**tables: type[Model]) -> str:
@@ -39,14 +42,21 @@ def columns(**tables: type[Model]) -> str:
 def fetch(
     statement: str, parameters: Mapping[str, Any] | Sequence[Any], *models: type[Model]
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a statement that selects `columns` of these, each as one instance of each."""
-    names = [[field.attname for field in model._meta.concrete_fields] for model in models]
+    """The rows of a statement that selects `columns` of these, each as one instance of each, and what it selects behind them."""
+    names = [_names(model) for model in models]
     with cursor() as prepared:
         prepared.execute(statement, parameters)
         rows = prepared.fetchall()
     for row in rows:
-        values = iter(row)
-        yield tuple(
-            model.from_db(connection.alias, of_model, [next(values) for _ in of_model])
-            for model, of_model in zip(models, names, strict=True)
-        )
+        begin, found = 0, []
+        for model, of_model in zip(models, names, strict=True):
+            end = begin + len(of_model)
+            found.append(model.from_db(DEFAULT_DB_ALIAS, of_model, row[begin:end]))
+            begin = end
+        # What is left over was selected behind the columns.
+        yield (*found, *row[begin:])
+
+
+@cache
+def _names(model: type[Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]

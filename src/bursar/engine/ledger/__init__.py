@@ -8,7 +8,7 @@ from bursar.engine.ledger.errors import LedgerRefusal, NegativeUsage
 from bursar.engine.ledger.hours import Moved, by_hour
 from bursar.engine.ledger.locks import binding, lock_states, over, relock
 from bursar.engine.ledger.operations import allocate, change, revoke, transfer, write_off
-from bursar.engine.ledger.posting import epochs, post, settle
+from bursar.engine.ledger.posting import epochs, is_tree, post, settle
 from bursar.engine.ledger.reading import available, available_everywhere, broken_laws
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "change",
     "epochs",
     "errors",
+    "is_tree",
     "lock_states",
     "nothing",
     "over",

@@ -28,6 +28,11 @@ def epochs(book: Book) -> Ints:
     return bounds
 
 
+def is_tree(book: Book) -> bool:
+    """Whether each wallet draws from one source now: then order and splitting make no difference to what is drawn."""
+    return not book.rules.requires_allocation or drawing(book, book.now).tree
+
+
 def post(book: Book, wallets: Ints, amounts: Ints, used_at: Ints | int, boundaries: Ints | None = None) -> list[Change]:
     """Book a request: differences of usage, each at its own instant; all of it or, on a refusal, nothing.
 

@@ -1,6 +1,7 @@
 """What can be read from a book without changing it."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from bursar.engine.ledger.book import MAX, ROOT, Book, Ints
 from bursar.engine.ledger.few import Figures
 from bursar.engine.ledger.plan import Plan, drawing
 from bursar.engine.ledger.walk import Walk
+
+# The way up from so many wallets is shorter than a pass over the book.
+FEW: Final = 16
 
 
 def available(book: Book, wallet: int, at: int | None = None) -> int:
@@ -23,7 +27,8 @@ def available_everywhere(book: Book, wallets: Iterable[int] | None = None) -> li
     """`available` of each of these wallets (None: of every one) in the book's present."""
     plan = drawing(book, book.now)
     rows = range(len(book.used)) if wallets is None else list(wallets)
-    if plan.tree and plan.widest <= 1:
+    few = wallets is not None and len(rows) <= FEW
+    if plan.tree and plan.widest <= 1 and not few:
         everywhere: list[int] = _down_the_tree(book, plan)[np.array(rows, dtype=np.int64)].tolist()
         return everywhere
     if plan.tree:

@@ -12,7 +12,8 @@ from bursar.catalogue.models import Component
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, TooManyReports, fault
 from bursar.metering.reports import Report
-from bursar.metering.services import REPORTS_MAX, Answer, post_reports
+from bursar.metering.services import REPORTS_MAX, Answer
+from bursar.metering.together import post_together
 from bursar.provisioning.models import Resource
 from bursar.provisioning.quota import is_metered, scope_of_usage
 from bursar.structure.models import Person
@@ -68,7 +69,7 @@ def post_told(
                 found.append(fault(index, one.report_id, answer))
                 answer = NOTHING
             booked.append(answer)
-    return post_reports(reports=booked, faults=found, by=by, at=at)
+    return post_together(reports=booked, faults=found, by=by, at=at)
 
 
 @dataclass(frozen=True, slots=True)

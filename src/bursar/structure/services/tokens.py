@@ -206,7 +206,7 @@ def authenticate_token(*, token: str, at: datetime, address: str = "") -> ApiTok
     row, person = found
     row.person = person
     row.person.limits = TokenLimits(
-        scopes=frozenset(TokenScope(scope) for scope in row.scopes if scope in set(TokenScope)),
+        scopes=_scopes(*row.scopes),
         organization_id=row.organization_id,
         token_id=row.pk,
     )
@@ -215,6 +215,12 @@ def authenticate_token(*, token: str, at: datetime, address: str = "") -> ApiTok
             last_used_at=at, last_used_from=address[:ADDRESS_LENGTH_MAX]
         )
     return row
+
+
+@cache
+def _scopes(*names: str) -> frozenset[TokenScope]:
+    """Those of these names that there still are."""
+    return frozenset(scope for scope in TokenScope if scope.value in names)
 
 
 @cache
