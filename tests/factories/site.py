@@ -70,6 +70,9 @@ class Line:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._call("POST", path, {}, body or {})
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call("PUT", path, {}, body)
+
     def close(self) -> None:
         pass
 
@@ -85,7 +88,7 @@ class Line:
         told = (
             requests.get(f"/api/v1{path}", query)
             if method == "GET"
-            else requests.post(f"/api/v1{path}", json.dumps(body), content_type="application/json")
+            else requests.generic(method, f"/api/v1{path}", json.dumps(body), content_type="application/json")
         )
         if fate == "unanswered":
             raise Away("the answer was lost")

@@ -29,6 +29,7 @@ from bursar.plugins.contract import (
     EndsAccounts,
     Finding,
     Health,
+    Imports,
     ManagesAccounts,
     Member,
     NeedsAction,
@@ -53,6 +54,8 @@ BEAT_SECONDS: Final = 15.0
 WAIT_SECONDS: Final = 25
 TAKE_OVER_SECONDS: Final = 15.0
 _KEPT_WORDS: Final = 50
+OUTPUTS_KEPT: Final = 20
+OUTPUT_LENGTH_MAX: Final = 1_500
 OWN_KINDS: Final = frozenset(
     f"resource.{what}" for what in ("ok", "paused", "terminated", "changed", "unreachable", "work_awaited", "message")
 )
@@ -175,6 +178,7 @@ class Agent:
         self.set_aside: deque[dict[str, Any]] = deque(maxlen=_KEPT_WORDS)
         self.health: dict[int, Health] = {}
         self.rival: Mapping[str, Any] = {}
+        self.worked: deque[tuple[str, Plugin]] = deque(maxlen=200)
         self.to_tell = threading.Event()
         self._meter: Meter | None = None
         self._lock = threading.Lock()
@@ -237,9 +241,24 @@ class Agent:
         }
 
     def plugin(self, backend_id: int) -> Plugin:
-        """raises   Unreachable"""
+        """For one piece of work; what its commands print meanwhile is kept.
+
+        raises   Unreachable
+        """
         part = self.parts[backend_id]
-        return asked(lambda: self.configuration.plugin(part))
+        plugin = asked(lambda: self.configuration.plugin(part))
+        self.worked.append((now().isoformat(timespec="seconds"), plugin))
+        return plugin
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """What the provider's own commands printed lately, those that failed first."""
+        kept = [
+            {"at": at, **wire.dump(output), "text": output.text[-OUTPUT_LENGTH_MAX:]}
+            for at, plugin in list(self.worked)
+            for output in list(plugin.outputs)
+            if output.text or output.exit_code
+        ]
+        return sorted(kept[-OUTPUTS_KEPT:], key=lambda one: one["exit_code"] == 0)
 
     # -------------------------------------------------------------------------------------------- reading
     def catch_up(self) -> None:
@@ -510,6 +529,31 @@ class Agent:
             except Unreachable as error:
                 self.health[backend_id] = Health((Finding(Severity.BROKEN, "Backend", str(error)[:1000]),))
 
+    def tell_importable(self) -> None:
+        """Say what is at the backends that was not made for Bursar.
+
+        raises   Away; Refused
+        """
+        for backend_id, part in self.parts.items():
+            try:
+                plugin = self.plugin(backend_id)
+                if not can(plugin, Imports):
+                    continue
+                things = asked(plugin.importable)
+            except Unreachable as error:
+                self._trouble(f"looking at what is at {part.name}", str(error))
+                continue
+            self.trouble.pop(f"looking at what is at {part.name}", None)
+            told = [
+                {
+                    key: value
+                    for key, value in wire.dump(thing).items()
+                    if key in {"backend_id", "name", "limits", "form", "state"}
+                }
+                for thing in things
+            ]
+            self.client.put(f"/provider/backends/{backend_id}/importable", {"found": told})
+
     def status(self) -> dict[str, Any]:
         """What is told to Bursar and kept for `bursar agent status`."""
         outstanding = self.store.outstanding()
@@ -527,6 +571,7 @@ class Agent:
             "set_aside": list(self.set_aside)[-10:],
             "mended": list(self.mended)[-20:],
             "measured_at": dict(self.meter.measured_at),
+            "outputs": self.outputs(),
         }
 
     def beat(self) -> None:
@@ -582,6 +627,7 @@ class Agent:
             self.read_events(wait=0)
         self.measure_all()
         self.tell_all()
+        self.tell_importable()
         self.beat()
         self.leave()
 
@@ -602,6 +648,7 @@ class Agent:
             ("measure", lambda: self._every(agent.usage_every_seconds, self.measure_all)),
             ("beat", lambda: self._every(BEAT_SECONDS, self.beat)),
             ("health", lambda: self._every(agent.health_every_seconds, self.look_at_health, first=False)),
+            ("importable", lambda: self._every(max(agent.health_every_seconds, 60), self.tell_importable)),
             ("mend", lambda: self._every(agent.reconcile_every_minutes * 60, self.mend_all, first=False)),
             *((f"work-{place}", self._take) for place in range(agent.workers)),
         ]

@@ -23,13 +23,14 @@ from bursar.catalogue.services import agents
 from bursar.delivery import feed
 from bursar.delivery.states import account_states, resource_state
 from bursar.plugins import wire
-from bursar.plugins.contract import ComponentQuota, Finding, Group, Health, Outcome, Severity, UsageRecord
+from bursar.plugins.contract import ComponentQuota, Finding, Group, Health, Outcome, Severity, UsageRecord, found
 from bursar.plugins.steps import GroupWork
 from bursar.provisioning import selectors as provisioning
 from bursar.provisioning.account_steps import Work
 from bursar.provisioning.desired import wishes_of
 from bursar.provisioning.models import ProviderMessage, Resource, SetAside
 from bursar.provisioning.services import messages, set_aside, site
+from bursar.provisioning.services.imports import FOUND_MAX
 from bursar.provisioning.services.usage import take_from_agent
 from bursar.structure.roles import Permission, may, require
 
@@ -618,6 +619,42 @@ def _trouble(one: Any) -> dict[str, Any]:
         "code": one.code,
         "why": one.why,
     }
+
+
+class FoundIn(Strict):
+    backend_id: str = Field(min_length=1, max_length=255)
+    name: str = Field(max_length=1_000)
+    limits: dict[str, int] = {}
+    form: dict[str, Any] = {}
+    state: dict[str, Any] = {}
+
+    @field_validator("form", "state")
+    @classmethod
+    def _bounded(cls, value: dict[str, Any]) -> Mapping[str, Any]:
+        return _small(value)
+
+
+class AllFoundIn(Strict):
+    found: list[FoundIn] = Field(max_length=FOUND_MAX)
+
+
+@router.put(
+    "/provider/backends/{backend_id}/importable",
+    response={204: None, **PROBLEMS},
+    summary="What is at a backend at the site and could be taken over",
+)
+def put_importable(
+    request: HttpRequest, backend_id: int, payload: AllFoundIn, provider_id: ProviderId = None, session: Session = None
+) -> Any:
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    things = [
+        wire.dump(found(one.backend_id, one.name, one.limits, form=one.form, state=one.state)) for one in payload.found
+    ]
+    agents.keep_found(
+        provider=provider, agent=agent, backend_id=backend_id, found=things, by=person_of(request), at=at_of(request)
+    )
+    return Status(204, None)
 
 
 @router.get(
