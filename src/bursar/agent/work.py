@@ -25,7 +25,6 @@ from bursar.kernel.clock import now
 from bursar.plugins import wire
 from bursar.plugins.contract import (
     Busy,
-    Done,
     EndsAccounts,
     Finding,
     Health,
@@ -36,15 +35,13 @@ from bursar.plugins.contract import (
     OfferingDefaults,
     Outcome,
     Plugin,
-    Presence,
-    Provisions,
     Severity,
     can,
 )
 from bursar.plugins.contract import (
     Refused as PluginRefused,
 )
-from bursar.plugins.steps import Unreachable, Wish, asked, bring, keep
+from bursar.plugins.steps import Unreachable, Wish, asked, bring, keep, mend
 
 logger = logging.getLogger(__name__)
 
@@ -435,19 +432,18 @@ class Agent:
         try:
             plugin = self.plugin(desk.state["backend_id"])
             if due.mend:
-                mended = self._mend(plugin, wish, desk)
-                if mended is None:
-                    return Due(time.monotonic() + 1, due.pk)
-                wish = mended
-            step = keep(plugin, wish, desk, force=due.mend)
+                mended = mend(plugin, wish, desk)
+                if mended is not None and mended[1]:
+                    self._note_mended(desk, " ".join(mended[1]))
+                answer = None if mended is None else mended[0]
+            else:
+                step = keep(plugin, wish, desk, force=False)
+                answer = None if step is None else step[0]
         except Unreachable as error:
             desk.note_in_step(str(error), unreachable=True)
             return self._later(due, name, str(error))
-        if step is None:
+        if answer is None:
             return Due(time.monotonic() + 1, due.pk)
-        answer = step[0]
-        if isinstance(answer, Done):
-            self._note_changed(desk, answer, due)
         if isinstance(answer, Busy):
             return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
         message = (
@@ -456,25 +452,6 @@ class Agent:
         if message or desk.state["message"]:
             desk.note_in_step(message)
         return self._later(due, name, message, seconds=PAUSE_MAX_SECONDS) if message else None
-
-    def _mend(self, plugin: Plugin, wish: Wish, desk: Desk) -> Wish | None:
-        """What somebody took away or changed at the backend itself is made as it is wished again, and told."""
-        if not can(plugin, Provisions):
-            return wish
-        desired = wish.desired
-        seen = asked(lambda: plugin.observe(desired))
-        answer = asked(lambda: plugin.ensure(desired))
-        if not isinstance(answer, Done):
-            words = getattr(answer, "why", "") or getattr(answer, "what", "") or getattr(answer, "message", "")
-            raise Unreachable(words or "The backend cannot be mended now.")
-        if seen.presence in {Presence.ABSENT, Presence.FAILED}:
-            self._note_mended(desk, f"It was {seen.presence.value} at the backend and was made again. {seen.message}")
-        self._note_changed(desk, answer, Due(0, desired.id, mend=True))
-        return desk.note_made(wish, answer) or (desk.wish() if desk.wish().matches else None)
-
-    def _note_changed(self, desk: Desk, answer: Done, due: Due) -> None:
-        if due.mend and answer.changed:
-            self._note_mended(desk, " ".join(answer.changed))
 
     def _note_mended(self, desk: Desk, words: str) -> None:
         words = f"Mended: {words}".strip()
