@@ -438,6 +438,21 @@ def offer_quota(request: HttpRequest, resource_id: int, provider_id: ProviderId 
     return {"number": offer.number, "is_told": offer.is_told, "shares": shares}
 
 
+@router.post(
+    "/provider/resources/{resource_id}/want-accounts",
+    response={204: None, **PROBLEMS},
+    summary="Ask for the accounts that its users lack",
+)
+def want_accounts(
+    request: HttpRequest, resource_id: int, provider_id: ProviderId = None, session: Session = None
+) -> Any:
+    """Where accounts come by themselves; they appear in the feed as work to be done."""
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    site.want_accounts(resource=site.resource_of(provider=provider, agent=agent, resource_id=resource_id))
+    return Status(204, None)
+
+
 class GroupWorkOut(Schema):
     group: dict[str, Any] | None = Field(description="to be made exactly so; null: nothing is to be done")
     is_to_go: bool = Field(False, description="to be taken away instead")

@@ -981,6 +981,7 @@ op("GET", "/provider/resources/{resource_id}", SEES_PROVIDER, query=of_provider,
 for last, sent in (
     ("quota-offer", none),
     ("group-work", none),
+    ("want-accounts", none),
     ("steps", lambda w: {"generation": 1, "step": {"step": "removed"}}),
 ):
     op("POST", f"/provider/resources/{{resource_id}}/{last}", CONNECTS, sent, query=of_provider, see=SEES_PROVIDER)
