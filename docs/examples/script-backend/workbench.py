@@ -188,13 +188,17 @@ def set_members(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def ensure_account(asked: dict[str, Any]) -> dict[str, Any]:
-    """One name per person, for ever: it is made from the person's number and not from what people type."""
+    """One name per person, for ever: the one that is told, or one made from the person's number, not from what people type."""
     member = asked["member"]
     person = str(int(member["person_id"]))
     known = kept("people", person)
     if known is None:
-        known = {"username": f"u{person}"}
+        known = {"username": member["username"] or f"u{person}", "uid": member["uid"]}
+        if any(one["username"] == known["username"] for _, one in all_kept("people")):
+            return refused(f"{known['username']} is somebody else here.")
         keep("people", person, known)
+    if member["username"] not in {"", known["username"]}:
+        return refused(f"This person is {known['username']} here, and stays it.")
     return done(known["username"])
 
 

@@ -42,6 +42,7 @@ def test_try__ensure_then_observe__tells_the_answers(settings: Path) -> None:
         "backend_id": "r1",
         "state": {},
         "access": {"Workbench": "r1", "To begin": "workbench begin r1"},
+        "changed": [],
     }
     assert said.startswith(f"$ {EXAMPLE / 'workbench.py'}    # ended with 0 after ")
     code, said, _ = attempt(settings, "observe")
