@@ -371,6 +371,8 @@ def test_abilities__only_what_is_configured__is_there(make: Make) -> None:
         "pauses",
         "enforces_quota",
         "manages_accounts",
+        "ends_accounts",
+        "manages_groups",
         "manages_members",
         "measures_usage",
         "imports",

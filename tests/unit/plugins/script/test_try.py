@@ -87,6 +87,6 @@ def test_try__unknown_verb__tells_how_to(settings: Path) -> None:
     code, _, trouble = attempt(settings, "destroy")
     assert code == 2
     assert trouble.endswith(
-        "Verbs: ensure, remove, observe, pause, resume, enforce_quota, ensure_account, set_members, measure, "
-        "importable, health\n"
+        "Verbs: ensure, remove, observe, pause, resume, enforce_quota, ensure_account, block_account, remove_account, "
+        "ensure_group, remove_group, set_members, measure, importable, health\n"
     )
