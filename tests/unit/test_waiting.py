@@ -24,7 +24,7 @@ class Application:
     def tell(self, bell: Bell) -> None:
         number = len(self.events) + 1
         self.events.append({"number": number, "subject": "order", "id": number})
-        bell._ring(7)
+        bell.call(7, number)
 
     def body_after(self, after: int) -> bytes:
         events = [event for event in self.events if event["number"] > after]
@@ -43,7 +43,7 @@ class Application:
 
 
 class QuietBell(Bell):
-    """Without a database: a test rings it, and what is read is what the application would answer."""
+    """Without a database: a test calls it, and what is read is what the application would answer."""
 
     def __init__(self, application: "Application") -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class QuietBell(Bell):
     def start(self) -> None:
         pass
 
-    def page(self, provider_id: int, after: int) -> "asyncio.Future[bytes]":
-        self.read.append((provider_id, after))
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        answer.set_result(self.application.body_after(after))
-        return answer
+    async def _round(self) -> None:
+        called, self._called = self._called, set()
+        for waiter in [waiter for provider_id in called for waiter in self._waiters.get(provider_id, ())]:
+            self.read.append((waiter.provider_id, waiter.after))
+            waiter.news.set_result(self.application.body_after(waiter.after))
 
 
 class Call:
@@ -119,7 +119,7 @@ def test_poll__nothing_yet__is_answered_as_soon_as_it_rings(application: Applica
         front = front_of(application)
         call = Call(front, "after=0&wait=30")
         await call.until(lambda: len(application.asked) == 1)
-        front.bell._ring(8)  # type: ignore[union-attr]  somebody else's
+        front.bell.call(8, 5)  # type: ignore[union-attr]  somebody else's
         await asyncio.sleep(0.05)
         assert (call.sent, len(application.asked)) == ([], 1)
         application.tell(front.bell)  # type: ignore[arg-type]
@@ -175,8 +175,7 @@ def test_poll__server_stops__lets_go(application: Application) -> None:
         assert front.bell is not None
         call = Call(front, "wait=30")
         await call.until(lambda: len(application.asked) == 1)
-        front.bell.stopping = True
-        front.bell._ring(None)
+        front.bell.stop()
         await asyncio.wait_for(call.task, 5)
         assert call.sent[0]["status"] == 200
 
@@ -210,8 +209,7 @@ def test_stream__events__are_frames_with_their_numbers_and_go_on_from_the_last(
         assert dict(call.sent[0]["headers"])[b"content-type"] == b"text/event-stream; charset=utf-8"
         assert b'id: 2\nevent: order\ndata: {"number":2,"subject":"order","id":2}\n\n' in call.body
         assert b"id: 1\n" not in call.body
-        front.bell.stopping = True
-        front.bell._ring(None)
+        front.bell.stop()
         await asyncio.wait_for(call.task, 5)
         assert call.sent[-1] == {"type": "http.response.body", "body": b""}
 

@@ -38,26 +38,37 @@ WAITING_MAX: Final = 2_000
 _PROVIDER: Final = b"bursar-provider"
 
 
+@dataclass(eq=False)
+class Waiter:
+    """Somebody who has read a provider's feed up to a number, and gets what comes after it as the application would tell it."""
+
+    provider_id: int
+    after: int
+    news: "asyncio.Future[bytes]"
+
+
 class Bell:
-    """Who is called when something of a provider changed, in this process."""
+    """Numbers what is untold, and brings the news of each provider to those who wait for it in this process.
+
+    All of it happens in rounds, one after the other in one thread: what comes during a round is done in the next together.
+    """
 
     def __init__(self) -> None:
-        self.rung: dict[int, int] = {}
-        self.now = 0
         self.stopping = False
-        self.heard = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._last: dict[int, int] = {}
+        self._waiters: dict[int, set[Waiter]] = {}
+        self._listening: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
-        self._more = False
-        self._asked: list[tuple[int, int, asyncio.Future[bytes]]] = []
-        # Numbering and reading have a thread and so a database connection of their own.
+        self._untold = False
+        self._called: set[int] = set()
+        # A thread and so a database connection of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
     def start(self) -> None:
         """Begin to listen, at the first question that waits; nothing is done where nobody asks."""
-        if self._task is None or self._task.done():
+        if self._listening is None or self._listening.done():
             self._watch_for_the_end()
-            self._task = asyncio.get_running_loop().create_task(self._listen())
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     def _watch_for_the_end(self) -> None:
         """Let those who wait go when the server is asked to stop, rather than keep it to the end of their time."""
@@ -68,34 +79,44 @@ class Bell:
                 continue
 
             def handle(sent: int, frame: Any, before: Callable[..., Any] = before) -> Any:
-                self.stopping = True
-                loop.call_soon_threadsafe(self._ring, None)
+                loop.call_soon_threadsafe(self.stop)
                 return before(sent, frame)
 
             with suppress(ValueError):  # not in the main thread: whoever runs us there ends us himself
                 signal.signal(number, handle)
 
-    def _ring(self, provider_id: int | None) -> None:
-        self.now += 1
-        if provider_id is None:
-            self.rung = dict.fromkeys(self.rung, self.now)
-        else:
-            self.rung[provider_id] = self.now
-        self.heard.set()
-        self.heard = asyncio.Event()
+    def stop(self) -> None:
+        """Let everybody go."""
+        self.stopping = True
+        for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
+            waiter.news.cancel()
 
-    async def wait(self, provider_id: int, since: int, seconds: float) -> bool:
-        """Whether it rang for this provider after `since`, within the time."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        self.rung.setdefault(provider_id, 0)
-        while self.rung[provider_id] <= since and not self.stopping:
-            left = until - loop.time()
-            if left <= 0:
-                return False
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.heard.wait(), left)
-        return not self.stopping
+    async def news(self, provider_id: int, after: int, seconds: float) -> bytes | None:
+        """What changed for the provider after a number, as soon as there is something; None: nothing came within the time."""
+        waiter = Waiter(provider_id, after, asyncio.get_running_loop().create_future())
+        self._waiters.setdefault(provider_id, set()).add(waiter)
+        if self._last.get(provider_id, 0) > after:  # it came while the application answered
+            self.call(provider_id, self._last[provider_id])
+        try:
+            return await asyncio.wait_for(waiter.news, seconds)
+        except TimeoutError:
+            return None
+        except asyncio.CancelledError:
+            if self.stopping and waiter.news.cancelled():
+                return None
+            raise
+        finally:
+            waiters = self._waiters.get(provider_id, set())
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(provider_id, None)
+
+    def call(self, provider_id: int, last_number: int) -> None:
+        """The provider's feed is numbered up to here."""
+        self._last[provider_id] = max(last_number, self._last.get(provider_id, 0))
+        if any(waiter.after < last_number for waiter in self._waiters.get(provider_id, ())):
+            self._called.add(provider_id)
+            self._go()
 
     async def _listen(self) -> None:
         from bursar.delivery.feed import CHANNEL
@@ -106,28 +127,19 @@ class Bell:
                 async with await psycopg.AsyncConnection.connect(**_connection(), autocommit=True) as connection:
                     await connection.execute(f"LISTEN {UNTOLD_CHANNEL}")
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    self._number()
-                    self._ring(None)  # whatever was called while nobody listened
+                    self._untold = True
+                    self._called |= set(self._waiters)  # whatever was called while nobody listened
+                    self._go()
                     async for called in connection.notifies():
                         if called.channel == UNTOLD_CHANNEL:
-                            self._number()
-                        elif called.payload.isdecimal():
-                            self._ring(int(called.payload))
+                            self._untold = True
+                            self._go()
+                        else:
+                            provider_id, _, last = called.payload.partition(":")
+                            self.call(int(provider_id), int(last))
             except (psycopg.Error, OSError) as error:
                 logger.warning("the feed's listener lost the database: %s", type(error).__name__)
                 await asyncio.sleep(1)
-
-    def _number(self) -> None:
-        """Have what is waiting numbered; what comes while that is done is done in the next round."""
-        self._more = True
-        self._go()
-
-    def page(self, provider_id: int, after: int) -> "asyncio.Future[bytes]":
-        """What changed for a provider since a number, as the application would answer it; read with what others ask for."""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asked.append((provider_id, after, answer))
-        self._go()
-        return answer
 
     def _go(self) -> None:
         if self._working is None or self._working.done():
@@ -135,25 +147,33 @@ class Bell:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._more or self._asked:
+        while (self._untold or self._called) and not self.stopping:
             begun = loop.time()
-            number, self._more = self._more, False
-            asked, self._asked = self._asked, []
             try:
-                if number:
-                    await loop.run_in_executor(self._thread, _number)
-                if asked:
-                    read = await loop.run_in_executor(self._thread, _pages, [(pk, after) for pk, after, _ in asked])
-                    for (_, _, answer), page in zip(asked, read, strict=True):
-                        if not answer.done():
-                            answer.set_result(page)
-            except Exception as error:
-                logger.exception("the feed's round failed; the next call or question tries again")
-                for _, _, answer in asked:
-                    if not answer.done():
-                        answer.set_exception(RuntimeError(f"the feed cannot be read: {type(error).__name__}"))
+                await self._round()
+            except Exception:
+                logger.exception("a round of the feed failed; the next one tries again")
+                self._untold = True
                 await asyncio.sleep(1)
             await asyncio.sleep(max(0.0, begun + ROUND_SECONDS - loop.time()))
+
+    async def _round(self) -> None:
+        loop = asyncio.get_running_loop()
+        untold, self._untold = self._untold, False
+        called, self._called = self._called, set()
+        if untold:
+            called |= await loop.run_in_executor(self._thread, _number)
+        waiting = [waiter for provider_id in called for waiter in self._waiters.get(provider_id, ())]
+        if not waiting:
+            return
+        try:
+            read = await loop.run_in_executor(self._thread, _pages, [(one.provider_id, one.after) for one in waiting])
+        except BaseException:
+            self._called |= called
+            raise
+        for waiter, page in zip(waiting, read, strict=True):
+            if page is not None and not waiter.news.done():
+                waiter.news.set_result(page)
 
 
 def _connection() -> dict[str, Any]:
@@ -163,7 +183,7 @@ def _connection() -> dict[str, Any]:
     return {key: told[key] for key in ("host", "port", "dbname", "user", "password") if told.get(key)}
 
 
-def _number() -> None:
+def _number() -> set[int]:
     from django.db import close_old_connections
 
     from bursar.delivery import feed
@@ -171,13 +191,13 @@ def _number() -> None:
 
     close_old_connections()
     try:
-        feed.number(at=now())
+        return feed.number(at=now())
     finally:
         close_old_connections()
 
 
-def _pages(asked: list[tuple[int, int]]) -> list[bytes]:
-    """In the order asked. Who asks for one provider from two numbers is answered from the lower one, and passes over the rest."""
+def _pages(asked: list[tuple[int, int]]) -> list[bytes | None]:
+    """What is new after each (provider, number), in the order asked; None: nothing. Read together, from each one's lowest."""
     import msgspec
     from django.db import close_old_connections
 
@@ -190,12 +210,12 @@ def _pages(asked: list[tuple[int, int]]) -> list[bytes]:
         for provider_id, after in asked:
             lowest[provider_id] = min(after, lowest.get(provider_id, after))
         pages = feed.pages(lowest, at=now())
-        told = []
+        told: list[bytes | None] = []
         for provider_id, after in asked:
             page = pages[provider_id]
             if after > lowest[provider_id]:
                 page = replace(page, events=[event for event in page.events if event.number > after])
-            told.append(msgspec.json.encode(page))
+            told.append(msgspec.json.encode(page) if page.events else None)
         return told
     finally:
         close_old_connections()
@@ -274,20 +294,13 @@ class Waiting:
     async def _poll(self, scope: Scope, query: dict[str, str], send: Send, seconds: int) -> None:
         """The application answers first: who asks, and whether there is news already. News that comes later is read here."""
         assert self.bell is not None
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        since = self.bell.now
+        begun = asyncio.get_running_loop().time()
         answer = await self._ask(scope)
-        provider_id, after = answer.provider_id, int(query.get("after") or 0) if answer.status == 200 else 0
+        provider_id = answer.provider_id
         if provider_id is not None and answer.header(b"bursar-events") == b"0" and self.waiting <= WAITING_MAX:
-            while not self.bell.stopping and (left := until - loop.time()) > 0:
-                if not await self.bell.wait(provider_id, since, left):
-                    break
-                since = self.bell.now
-                body = await self.bell.page(provider_id, after)
-                if json.loads(body)["events"]:
-                    answer.body = body
-                    break
+            left = begun + seconds - asyncio.get_running_loop().time()
+            news = await self.bell.news(provider_id, int(query.get("after") or 0), left)
+            answer.body = answer.body if news is None else news
         kept = [(name, value) for name, value in answer.headers or () if name != b"content-length"]
         headers = [*kept, (b"content-length", str(len(answer.body)).encode())]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -301,7 +314,6 @@ class Waiting:
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept"]
         begun, trusted, provider_id = False, 0.0, 0
         while not self.bell.stopping and loop.time() < until:
-            since = self.bell.now
             if loop.time() >= trusted:
                 asked = urlencode({**query, "after": after}).encode()
                 answer = await self._ask({**scope, "query_string": asked, "headers": plain})
@@ -314,21 +326,21 @@ class Waiting:
                     )
                     await send({"type": "http.response.body", "body": answer.body})
                     return
-                body, provider_id, trusted = answer.body, answer.provider_id, loop.time() + TRUSTED_SECONDS
+                provider_id, trusted = answer.provider_id, loop.time() + TRUSTED_SECONDS
+                news: bytes | None = answer.body
             else:
-                body = await self.bell.page(provider_id, int(after))
+                news = await self.bell.news(
+                    provider_id, int(after), min(ALIVE_SECONDS, max(0.0, trusted - loop.time()))
+                )
             if not begun:
                 begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-            page = json.loads(body)
-            if page["events"]:
-                after = str(page["events"][-1]["number"])
-                frames = b"".join(_frame(event) for event in page["events"])
-                await send({"type": "http.response.body", "body": frames, "more_body": True})
-            while int(after) >= page["last_number"] and not self.bell.stopping and loop.time() < trusted:
-                if await self.bell.wait(provider_id, since, ALIVE_SECONDS):
-                    break
-                await send({"type": "http.response.body", "body": b": alive\n\n", "more_body": True})
+            events = [] if news is None else json.loads(news)["events"]
+            after = str(events[-1]["number"]) if events else after
+            frames = b"".join(map(_frame, events)) or b": alive\n\n"
+            await send({"type": "http.response.body", "body": frames, "more_body": True})
+            if news is not None and json.loads(news)["last_number"] > int(after):
+                trusted = 0.0  # there is more than one page: the application has it at once
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -20,7 +20,7 @@ from bursar.delivery.states import READERS, State, ids_from, states_of
 from bursar.events.models import Untold
 
 CHANNEL: Final = "bursar_feed"
-"""PostgreSQL's channel on which listeners are called; the payload is the provider's id."""
+"""PostgreSQL's channel on which listeners are called; the payload is `provider's id:last number`."""
 
 AT_ONCE: Final = 500
 EVENTS_MAX: Final = 500
@@ -31,26 +31,26 @@ KEPT: Final = timedelta(days=14)
 """For so long every entry is kept; of what is older, the latest of each subject, for ever."""
 
 
-def number(*, at: datetime) -> int:
-    """Give numbers to all that is waiting; answer how many were given."""
-    given = 0
+def number(*, at: datetime) -> set[int]:
+    """Give numbers to all that is waiting; answer the ids of the providers that have news by it."""
+    told: set[int] = set()
     while True:
-        taken, entries = _number_some(at=at)
-        given += entries
+        taken, providers = _number_some(at=at)
+        told |= providers
         if taken < AT_ONCE:
-            return given
+            return told
 
 
 @transaction.atomic
-def _number_some(*, at: datetime) -> tuple[int, int]:
-    """How many were taken from the waiting, and how many entries they made."""
+def _number_some(*, at: datetime) -> tuple[int, set[int]]:
+    """How many were taken from the waiting, and which providers they concern."""
     if not Untold.objects.exists():
-        return 0, 0
+        return 0, set()
     with connection.cursor() as cursor:  # held to the commit: nobody else sees the same rows
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_NUMBERING])
     waiting = list(Untold.objects.order_by("pk")[:AT_ONCE])
     if not waiting:
-        return 0, 0
+        return 0, set()
     concerns: dict[int, list[FeedEntry]] = {}
     for one in concerns_of(waiting):
         entry = FeedEntry(
@@ -61,6 +61,7 @@ def _number_some(*, at: datetime) -> tuple[int, int]:
             at=at,
         )
         concerns.setdefault(one.provider_id, []).append(entry)
+    calls = []
     for provider_id, entries in sorted(concerns.items()):
         FeedHead.objects.get_or_create(provider_id=provider_id)
         head = FeedHead.objects.select_for_update().get(provider_id=provider_id)
@@ -68,12 +69,12 @@ def _number_some(*, at: datetime) -> tuple[int, int]:
             entry.number = place
         head.last_number += len(entries)
         head.save(update_fields=["last_number"])
+        calls.append(f"{provider_id}:{head.last_number}")
     FeedEntry.objects.bulk_create([entry for entries in concerns.values() for entry in entries], batch_size=1000)
     Untold.objects.filter(pk__in=[row.pk for row in waiting]).delete()
     with connection.cursor() as cursor:
-        for provider_id in concerns:
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(provider_id)])
-    return len(waiting), sum(map(len, concerns.values()))
+        cursor.execute("SELECT pg_notify(%s, call) FROM unnest(%s::text[]) AS call", [CHANNEL, calls])
+    return len(waiting), set(concerns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def test_number__of_what_happened__has_no_gaps_and_starts_at_one(world: World) -
 
 def test_number__nothing_new__writes_and_tells_nothing(world: World) -> None:
     last = read_on(world)
-    assert feed.number(at=world.at) == 0
+    assert feed.number(at=world.at) == set()
     assert read(world, last).events == []
 
 
