@@ -259,13 +259,13 @@ class Backend(models.Model):
         return self.runs_at == self.RunsAt.SITE
 
     def agent_state(self, at: datetime) -> str:
-        """How it stands with the agent of a backend at the site: "unseen" where none came forward, "heard", "silent" or
-        "stopped"; "" beside Bursar, where there is none.
+        """How it stands with the agent of a backend at the site: "unseen" where none came forward yet, "heard", "silent",
+        "stopped", or "dropped" where the one that came no longer names it; "" beside Bursar, where there is none.
         """
         if not self.at_site:
             return ""
         if self.agent is None:
-            return "unseen"
+            return "dropped" if self.declared else "unseen"
         if self.agent.stopped_at is not None:
             return "stopped"
         return "silent" if self.agent.is_silent(at) else "heard"

@@ -528,7 +528,7 @@ def secrets_set(backend: Backend) -> frozenset[str]:
 class ProviderOverview:
     """What a provider's first page counts, and the first thing still to do on the way to a first offering.
 
-    unattended   the backends in use at the provider's site whose agent is silent or was stopped
+    unattended   the backends in use at the provider's site whose agent is silent, was stopped or names them no longer
     """
 
     categories: int
@@ -553,7 +553,7 @@ def provider_overview(provider: ServiceProvider, at: datetime) -> ProviderOvervi
     counts: dict[str, Any] = Backend.objects.filter(provider=provider).aggregate(
         total=Count("pk"), broken=Count("pk", filter=Q(health="broken", enabled=True))
     )
-    looked_after = backends_at_site(provider).filter(enabled=True, agent__isnull=False).select_related("agent")
+    at_site = backends_at_site(provider).filter(enabled=True).select_related("agent")
     states = Offering.objects.filter(provider=provider).order_by().values_list("state").annotate(Count("pk"))
     return ProviderOverview(
         categories=provider.categories.filter(archived_at=None).count(),
@@ -562,8 +562,8 @@ def provider_overview(provider: ServiceProvider, at: datetime) -> ProviderOvervi
         backends_broken=counts["broken"],
         unattended=[
             backend
-            for backend in looked_after.defer("secrets", "agent__status")
-            if backend.agent_state(at) in {"silent", "stopped"}
+            for backend in at_site.defer("secrets", "agent__status")
+            if backend.agent_state(at) in {"silent", "stopped", "dropped"}
         ],
         offerings=dict(states),
     )

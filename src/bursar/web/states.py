@@ -67,6 +67,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     "heard": Look("green", _("Agent at work"), icon="heartbeat"),
     "silent": Look("red", _("Agent silent"), icon="heart-off"),
     "stopped": Look("red", _("Agent stopped"), icon="player-stop"),
+    "dropped": Look("red", _("Its agent names it no longer"), icon="unlink"),
     # what a provider's side says
     "info": Look("azure", _("Note"), icon="info-circle"),
     "error": Look("red", _("Trouble"), icon="alert-circle"),

@@ -209,6 +209,20 @@ def test_page__agent__says_whether_it_is_heard_of(
     assert ("1 backend is not looked after" in overview) == (badge != "heard")
 
 
+def test_page__agent_that_names_it_no_longer__is_missed(world: World, site: Site) -> None:
+    site.start()
+    Backend.objects.filter(pk=world.backend.pk).update(agent=None)
+    client = logged_in(world.manager)
+    page = client.get(page_of(world.backend))
+    assert "Its agent names it no longer" in text_of(page)
+    assert "What to do next" in text_of(page)
+    overview = text_of(client.get(reverse("provider", args=[world.provider.organization.slug])))
+    assert f"{world.backend.name}: its agent names it no longer" in overview
+    catalogue.set_backend_enabled(backend=world.backend, enabled=False, by=None, at=world.at)
+    overview = text_of(client.get(reverse("provider", args=[world.provider.organization.slug])))
+    assert "not looked after" not in overview
+
+
 def test_page__rival_and_clock__are_told(world: World, site: Site) -> None:
     site.start()
     rival = {"at": world.at.isoformat(), "host": "login2.example", "address": "192.0.2.9", "instance": "x"}
