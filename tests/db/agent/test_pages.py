@@ -65,7 +65,7 @@ def logged_in(person: Person) -> Client:
 
 def text_of(response: Any) -> str:
     text = " ".join(unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
-    return re.sub(r" ([.,)])", r"\1", text)
+    return re.sub(r" ([.,:)])", r"\1", text)
 
 
 def said_after(client: Client, url: str, sent: dict[str, Any]) -> str:
