@@ -419,6 +419,7 @@ def test() -> None:
                 # writes, what is refused by the database and what is asked of it through the API stay.
                 leave = (
                     "--ignore=tests/db/web",
+                    "--ignore=tests/db/agent",
                     "--ignore=tests/db/api/test_fuzz.py",
                     "--ignore-glob=*/db/*/test_pages.py",
                 )

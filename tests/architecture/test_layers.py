@@ -105,3 +105,44 @@ def test_import__kernel_and_plugins_without_the_servers_libraries__works() -> No
     done = subprocess.run([sys.executable, "-c", BLOCK], env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["ldap", "manual", "script", "simulator", "slurm"]
+
+
+AGENT_ALONE = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in SERVER:
+            raise ModuleNotFoundError(f"{name} comes with the server")
+
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name.partition(".")[0] in SERVER else real(name, package)
+sys.meta_path.insert(0, Blocker())
+from bursar.config.cli import main
+sys.argv = ["bursar", *sys.argv[1:]]
+main()
+"""
+SERVERS_LIBRARIES = (
+    "django", "numpy", "psycopg", "procrastinate", "ninja", "allauth", "cryptography", "msgspec", "uvicorn", "a2wsgi",
+    "structlog", "jsonschema", "joserfc",
+)  # fmt: skip
+
+
+def test_command__without_the_servers_libraries__knows_the_agent_alone(tmp_path: Path) -> None:
+    code = f"SERVER = {set(SERVERS_LIBRARIES)!r}\n{AGENT_ALONE}"
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, env={"NO_COLOR": "1"}
+        )
+
+    told = call("--help")
+    assert told.returncode == 0, told.stderr
+    assert "agent" in told.stdout
+    assert "serve" not in told.stdout
+    checked = call("agent", "check", "--config", str(tmp_path / "none.toml"))
+    assert (checked.returncode, checked.stderr.strip()) == (
+        2,
+        f"there is no file {tmp_path / 'none.toml'}; name it with --config",
+    )

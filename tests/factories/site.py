@@ -21,6 +21,7 @@ from bursar.plugins.contract import (
     DesiredResource,
     Done,
     Finding,
+    Group,
     Health,
     Member,
     Observation,
@@ -30,10 +31,11 @@ from bursar.plugins.contract import (
     Severity,
     UsageBatch,
     UsageRecord,
+    found,
 )
 from bursar.structure.models import Person
 from bursar.structure.services.tokens import create_token
-from tests.factories.provisioning import World
+from tests.factories.provisioning import World, run_jobs
 
 
 def move_to_site(world: World) -> World:
@@ -70,6 +72,9 @@ class Line:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._call("POST", path, {}, body or {})
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call("PUT", path, {}, body)
+
     def close(self) -> None:
         pass
 
@@ -85,7 +90,7 @@ class Line:
         told = (
             requests.get(f"/api/v1{path}", query)
             if method == "GET"
-            else requests.post(f"/api/v1{path}", json.dumps(body), content_type="application/json")
+            else requests.generic(method, f"/api/v1{path}", json.dumps(body), content_type="application/json")
         )
         if fate == "unanswered":
             raise Away("the answer was lost")
@@ -103,6 +108,9 @@ class Machine:
 
     resources: dict[int, dict[str, Any]] = field(default_factory=dict)
     accounts: dict[int, str] = field(default_factory=dict)
+    blocked: set[int] = field(default_factory=set)
+    groups: dict[int, Group] = field(default_factory=dict)
+    foreign: dict[str, dict[str, int]] = field(default_factory=dict)
     records: list[UsageRecord] = field(default_factory=list)
     asked: list[tuple[str, int]] = field(default_factory=list)
     trouble: Callable[[str, int], Outcome | Exception | None] = lambda _verb, _pk: None
@@ -135,9 +143,10 @@ class MachinePlugin(Plugin):
         if fate := self._asked("ensure", resource.id):
             return fate
         held = self.machine.resources.setdefault(resource.id, {"members": [], "quota": {}, "paused": False})
+        self.machine.foreign.pop(resource.backend_id, None)
         changed = ("Its limits were others.",) if "limits" in held and held["limits"] != dict(resource.limits) else ()
         held["limits"] = dict(resource.limits)
-        return Done(backend_id=f"m{resource.id}", changed=changed)
+        return Done(backend_id=resource.backend_id or f"m{resource.id}", changed=changed)
 
     def remove(self, resource: DesiredResource) -> Outcome:
         if fate := self._asked("remove", resource.id):
@@ -158,7 +167,35 @@ class MachinePlugin(Plugin):
     def ensure_account(self, member: Member) -> Outcome:
         if fate := self._asked("ensure_account", member.person_id):
             return fate
+        self.machine.blocked.discard(member.person_id)
         return Done(backend_id=self.machine.accounts.setdefault(member.person_id, f"u{member.person_id}"))
+
+    def block_account(self, member: Member) -> Outcome:
+        if fate := self._asked("block_account", member.person_id):
+            return fate
+        self.machine.blocked.add(member.person_id)
+        return Done()
+
+    def remove_account(self, member: Member) -> Outcome:
+        if fate := self._asked("remove_account", member.person_id):
+            return fate
+        self.machine.accounts.pop(member.person_id, None)
+        return Done()
+
+    def ensure_group(self, group: Group) -> Outcome:
+        if fate := self._asked("ensure_group", group.project_id):
+            return fate
+        self.machine.groups[group.project_id] = group
+        return Done(backend_id=group.name)
+
+    def remove_group(self, group: Group) -> Outcome:
+        if fate := self._asked("remove_group", group.project_id):
+            return fate
+        self.machine.groups.pop(group.project_id, None)
+        return Done()
+
+    def importable(self) -> Sequence[DesiredResource]:
+        return [found(name, name, limits) for name, limits in sorted(self.machine.foreign.items())]
 
     def set_members(self, resource: DesiredResource) -> Outcome:
         names = sorted(member.username for member in resource.members if member.username)
@@ -227,11 +264,13 @@ def make_site(world: World, folder: Path) -> Site:
 
 
 def work_off(agent: Agent) -> None:
-    """Read the feed and do what is due now, until nothing is."""
+    """Let the worker do its jobs, read the feed and do what is due now, until nothing is."""
     while True:
+        ran = run_jobs()
         while agent.read_events(wait=0):
             pass
         due = agent.queue.take(wait=False)
-        if due is None:
+        if due is not None:
+            agent.queue.done(due.key, agent.work(due))
+        elif not ran:
             return
-        agent.queue.done(due.key, agent.work(due))

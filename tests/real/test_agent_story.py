@@ -152,6 +152,8 @@ def test_story__by_an_agent_of_another_user__every_core_second_is_counted(
     site.file.write_text(site.file.read_text().replace("[agent]", "[agent]\nreconcile_every_minutes = 0.05"))
     site.start()
     await_true("the limit as wished", lambda: story.limit_minutes() == 9 * HOUR // 60, WITHIN_SECONDS)
+    told = lambda: site.call("status", "--json").stdout  # noqa: E731
+    await_true("the agent to say so", lambda: f"set GrpTRESMins=cpu={9 * HOUR // 60}" in told(), WITHIN_SECONDS)
 
     terminate(story)
     seconds = site.stop()

@@ -188,14 +188,55 @@ def set_members(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def ensure_account(asked: dict[str, Any]) -> dict[str, Any]:
-    """One name per person, for ever: it is made from the person's number and not from what people type."""
+    """One name per person, for ever: the one that is told, or one made from the person's number, not from what people type."""
     member = asked["member"]
     person = str(int(member["person_id"]))
     known = kept("people", person)
     if known is None:
-        known = {"username": f"u{person}"}
+        known = {"username": member["username"] or f"u{person}", "uid": member["uid"]}
+        if any(one["username"] == known["username"] for _, one in all_kept("people")):
+            return refused(f"{known['username']} is somebody else here.")
         keep("people", person, known)
+    if member["username"] not in {"", known["username"]}:
+        return refused(f"This person is {known['username']} here, and stays it.")
+    if known.get("shut"):
+        keep("people", person, {**known, "shut": ""})
     return done(known["username"])
+
+
+def shut(asked: dict[str, Any], how: str) -> dict[str, Any]:
+    """Nobody works by this account any more; its name stays this person's. One that is not there is as good."""
+    person = str(int(asked["member"]["person_id"]))
+    known = kept("people", person)
+    if known is not None:
+        keep("people", person, {**known, "shut": how})
+    return done()
+
+
+def block_account(asked: dict[str, Any]) -> dict[str, Any]:
+    return shut(asked, "blocked")
+
+
+def remove_account(asked: dict[str, Any]) -> dict[str, Any]:
+    return shut(asked, "removed")
+
+
+def ensure_group(asked: dict[str, Any]) -> dict[str, Any]:
+    """A project's group with exactly these users; its name and number belong to the project for ever."""
+    group = asked["group"]
+    project = str(int(group["project_id"]))
+    for other, one in all_kept("groups"):
+        if other != project and (one["name"] == group["name"] or one["gid"] == group["gid"]):
+            return refused(f"{group['name']} or {group['gid']} is another project's here.")
+    keep("groups", project, {"name": group["name"], "gid": group["gid"], "users": group["usernames"], "gone": False})
+    return done(group["name"])
+
+
+def remove_group(asked: dict[str, Any]) -> dict[str, Any]:
+    known = kept("groups", str(int(asked["group"]["project_id"])))
+    if known is not None:
+        keep("groups", str(int(asked["group"]["project_id"])), {**known, "users": [], "gone": True})
+    return done()
 
 
 def measure(asked: dict[str, Any]) -> dict[str, Any]:
@@ -255,7 +296,8 @@ def health(_: dict[str, Any]) -> dict[str, Any]:
 VERBS = {
     verb.__name__: verb
     for verb in (
-        ensure, remove, observe, pause, resume, enforce_quota, set_members, ensure_account, measure, importable, health,
+        ensure, remove, observe, pause, resume, enforce_quota, set_members, ensure_account, block_account, remove_account,
+        ensure_group, remove_group, measure, importable, health,
     )
 }  # fmt: skip
 

@@ -52,6 +52,9 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._call("POST", path, {}, {} if body is None else body)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call("PUT", path, {}, body)
+
     def _call(self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None) -> Any:
         headers = {} if self.session is None else {"Bursar-Agent": str(self.session)}
         try:

@@ -41,7 +41,9 @@ class Desk:
         return self.wish() if self._tell("removed") else None
 
     def keep_accounts(self, plugin: Plugin, wish: Wish) -> Step:
-        """Accounts come and go by themselves (`work_account`); the resource is looked at again when one is there."""
+        """Ask for those that are missing. They come by themselves, and the resource is looked at again when one is there."""
+        if any(not member.username and not member.blocked for member in wish.desired.members):
+            self._client.post(f"/provider/resources/{self.state['id']}/want-accounts")
         return Done(), wish
 
     def group_work(self, wish: Wish) -> GroupWork | Refused | NeedsAction | None:

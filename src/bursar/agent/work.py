@@ -25,25 +25,23 @@ from bursar.kernel.clock import now
 from bursar.plugins import wire
 from bursar.plugins.contract import (
     Busy,
-    Done,
     EndsAccounts,
     Finding,
     Health,
+    Imports,
     ManagesAccounts,
     Member,
     NeedsAction,
     OfferingDefaults,
     Outcome,
     Plugin,
-    Presence,
-    Provisions,
     Severity,
     can,
 )
 from bursar.plugins.contract import (
     Refused as PluginRefused,
 )
-from bursar.plugins.steps import Unreachable, Wish, asked, bring, keep
+from bursar.plugins.steps import Unreachable, Wish, asked, bring, keep, mend
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +51,8 @@ BEAT_SECONDS: Final = 15.0
 WAIT_SECONDS: Final = 25
 TAKE_OVER_SECONDS: Final = 15.0
 _KEPT_WORDS: Final = 50
+OUTPUTS_KEPT: Final = 20
+OUTPUT_LENGTH_MAX: Final = 1_500
 OWN_KINDS: Final = frozenset(
     f"resource.{what}" for what in ("ok", "paused", "terminated", "changed", "unreachable", "work_awaited", "message")
 )
@@ -175,6 +175,7 @@ class Agent:
         self.set_aside: deque[dict[str, Any]] = deque(maxlen=_KEPT_WORDS)
         self.health: dict[int, Health] = {}
         self.rival: Mapping[str, Any] = {}
+        self.worked: deque[tuple[str, Plugin]] = deque(maxlen=200)
         self.to_tell = threading.Event()
         self._meter: Meter | None = None
         self._lock = threading.Lock()
@@ -237,9 +238,24 @@ class Agent:
         }
 
     def plugin(self, backend_id: int) -> Plugin:
-        """raises   Unreachable"""
+        """For one piece of work; what its commands print meanwhile is kept.
+
+        raises   Unreachable
+        """
         part = self.parts[backend_id]
-        return asked(lambda: self.configuration.plugin(part))
+        plugin = asked(lambda: self.configuration.plugin(part))
+        self.worked.append((now().isoformat(timespec="seconds"), plugin))
+        return plugin
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """What the provider's own commands printed lately, those that failed first."""
+        kept = [
+            {"at": at, **wire.dump(output), "text": output.text[-OUTPUT_LENGTH_MAX:]}
+            for at, plugin in list(self.worked)
+            for output in list(plugin.outputs)
+            if output.text or output.exit_code
+        ]
+        return sorted(kept[-OUTPUTS_KEPT:], key=lambda one: one["exit_code"] == 0)
 
     # -------------------------------------------------------------------------------------------- reading
     def catch_up(self) -> None:
@@ -416,19 +432,18 @@ class Agent:
         try:
             plugin = self.plugin(desk.state["backend_id"])
             if due.mend:
-                mended = self._mend(plugin, wish, desk)
-                if mended is None:
-                    return Due(time.monotonic() + 1, due.pk)
-                wish = mended
-            step = keep(plugin, wish, desk, force=due.mend)
+                mended = mend(plugin, wish, desk)
+                if mended is not None and mended[1]:
+                    self._note_mended(desk, " ".join(mended[1]))
+                answer = None if mended is None else mended[0]
+            else:
+                step = keep(plugin, wish, desk, force=False)
+                answer = None if step is None else step[0]
         except Unreachable as error:
             desk.note_in_step(str(error), unreachable=True)
             return self._later(due, name, str(error))
-        if step is None:
+        if answer is None:
             return Due(time.monotonic() + 1, due.pk)
-        answer = step[0]
-        if isinstance(answer, Done):
-            self._note_changed(desk, answer, due)
         if isinstance(answer, Busy):
             return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
         message = (
@@ -437,25 +452,6 @@ class Agent:
         if message or desk.state["message"]:
             desk.note_in_step(message)
         return self._later(due, name, message, seconds=PAUSE_MAX_SECONDS) if message else None
-
-    def _mend(self, plugin: Plugin, wish: Wish, desk: Desk) -> Wish | None:
-        """What somebody took away or changed at the backend itself is made as it is wished again, and told."""
-        if not can(plugin, Provisions):
-            return wish
-        desired = wish.desired
-        seen = asked(lambda: plugin.observe(desired))
-        answer = asked(lambda: plugin.ensure(desired))
-        if not isinstance(answer, Done):
-            words = getattr(answer, "why", "") or getattr(answer, "what", "") or getattr(answer, "message", "")
-            raise Unreachable(words or "The backend cannot be mended now.")
-        if seen.presence in {Presence.ABSENT, Presence.FAILED}:
-            self._note_mended(desk, f"It was {seen.presence.value} at the backend and was made again. {seen.message}")
-        self._note_changed(desk, answer, Due(0, desired.id, mend=True))
-        return desk.note_made(wish, answer) or (desk.wish() if desk.wish().matches else None)
-
-    def _note_changed(self, desk: Desk, answer: Done, due: Due) -> None:
-        if due.mend and answer.changed:
-            self._note_mended(desk, " ".join(answer.changed))
 
     def _note_mended(self, desk: Desk, words: str) -> None:
         words = f"Mended: {words}".strip()
@@ -510,6 +506,31 @@ class Agent:
             except Unreachable as error:
                 self.health[backend_id] = Health((Finding(Severity.BROKEN, "Backend", str(error)[:1000]),))
 
+    def tell_importable(self) -> None:
+        """Say what is at the backends that was not made for Bursar.
+
+        raises   Away; Refused
+        """
+        for backend_id, part in self.parts.items():
+            try:
+                plugin = self.plugin(backend_id)
+                if not can(plugin, Imports):
+                    continue
+                things = asked(plugin.importable)
+            except Unreachable as error:
+                self._trouble(f"looking at what is at {part.name}", str(error))
+                continue
+            self.trouble.pop(f"looking at what is at {part.name}", None)
+            told = [
+                {
+                    key: value
+                    for key, value in wire.dump(thing).items()
+                    if key in {"backend_id", "name", "limits", "form", "state"}
+                }
+                for thing in things
+            ]
+            self.client.put(f"/provider/backends/{backend_id}/importable", {"found": told})
+
     def status(self) -> dict[str, Any]:
         """What is told to Bursar and kept for `bursar agent status`."""
         outstanding = self.store.outstanding()
@@ -527,6 +548,7 @@ class Agent:
             "set_aside": list(self.set_aside)[-10:],
             "mended": list(self.mended)[-20:],
             "measured_at": dict(self.meter.measured_at),
+            "outputs": self.outputs(),
         }
 
     def beat(self) -> None:
@@ -582,6 +604,7 @@ class Agent:
             self.read_events(wait=0)
         self.measure_all()
         self.tell_all()
+        self.tell_importable()
         self.beat()
         self.leave()
 
@@ -602,6 +625,7 @@ class Agent:
             ("measure", lambda: self._every(agent.usage_every_seconds, self.measure_all)),
             ("beat", lambda: self._every(BEAT_SECONDS, self.beat)),
             ("health", lambda: self._every(agent.health_every_seconds, self.look_at_health, first=False)),
+            ("importable", lambda: self._every(max(agent.health_every_seconds, 60), self.tell_importable)),
             ("mend", lambda: self._every(agent.reconcile_every_minutes * 60, self.mend_all, first=False)),
             *((f"work-{place}", self._take) for place in range(agent.workers)),
         ]

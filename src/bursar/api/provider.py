@@ -23,13 +23,14 @@ from bursar.catalogue.services import agents
 from bursar.delivery import feed
 from bursar.delivery.states import account_states, resource_state
 from bursar.plugins import wire
-from bursar.plugins.contract import ComponentQuota, Finding, Group, Health, Outcome, Severity, UsageRecord
+from bursar.plugins.contract import ComponentQuota, Finding, Group, Health, Outcome, Severity, UsageRecord, found
 from bursar.plugins.steps import GroupWork
 from bursar.provisioning import selectors as provisioning
 from bursar.provisioning.account_steps import Work
 from bursar.provisioning.desired import wishes_of
 from bursar.provisioning.models import ProviderMessage, Resource, SetAside
 from bursar.provisioning.services import messages, set_aside, site
+from bursar.provisioning.services.imports import FOUND_MAX
 from bursar.provisioning.services.usage import take_from_agent
 from bursar.structure.roles import Permission, may, require
 
@@ -437,6 +438,21 @@ def offer_quota(request: HttpRequest, resource_id: int, provider_id: ProviderId 
     return {"number": offer.number, "is_told": offer.is_told, "shares": shares}
 
 
+@router.post(
+    "/provider/resources/{resource_id}/want-accounts",
+    response={204: None, **PROBLEMS},
+    summary="Ask for the accounts that its users lack",
+)
+def want_accounts(
+    request: HttpRequest, resource_id: int, provider_id: ProviderId = None, session: Session = None
+) -> Any:
+    """Where accounts come by themselves; they appear in the feed as work to be done."""
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    site.want_accounts(resource=site.resource_of(provider=provider, agent=agent, resource_id=resource_id))
+    return Status(204, None)
+
+
 class GroupWorkOut(Schema):
     group: dict[str, Any] | None = Field(description="to be made exactly so; null: nothing is to be done")
     is_to_go: bool = Field(False, description="to be taken away instead")
@@ -618,6 +634,42 @@ def _trouble(one: Any) -> dict[str, Any]:
         "code": one.code,
         "why": one.why,
     }
+
+
+class FoundIn(Strict):
+    backend_id: str = Field(min_length=1, max_length=255)
+    name: str = Field(max_length=1_000)
+    limits: dict[str, int] = {}
+    form: dict[str, Any] = {}
+    state: dict[str, Any] = {}
+
+    @field_validator("form", "state")
+    @classmethod
+    def _bounded(cls, value: dict[str, Any]) -> Mapping[str, Any]:
+        return _small(value)
+
+
+class AllFoundIn(Strict):
+    found: list[FoundIn] = Field(max_length=FOUND_MAX)
+
+
+@router.put(
+    "/provider/backends/{backend_id}/importable",
+    response={204: None, **PROBLEMS},
+    summary="What is at a backend at the site and could be taken over",
+)
+def put_importable(
+    request: HttpRequest, backend_id: int, payload: AllFoundIn, provider_id: ProviderId = None, session: Session = None
+) -> Any:
+    provider = _provider(request, provider_id)
+    agent = _agent(request, provider, session)
+    things = [
+        wire.dump(found(one.backend_id, one.name, one.limits, form=one.form, state=one.state)) for one in payload.found
+    ]
+    agents.keep_found(
+        provider=provider, agent=agent, backend_id=backend_id, found=things, by=person_of(request), at=at_of(request)
+    )
+    return Status(204, None)
 
 
 @router.get(

@@ -233,6 +233,10 @@ class Backend(models.Model):
         Agent, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="backends"
     )
     declared = models.JSONField(default=dict, blank=True, editable=False)
+    found = models.JSONField(
+        default=list, blank=True, editable=False, help_text="what its agent found that could be taken over"
+    )
+    found_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

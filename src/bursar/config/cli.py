@@ -30,8 +30,9 @@ demo = typer.Typer(
 )
 app.add_typer(demo, name="demo")
 
-# Commands that live beside the code they serve: (name, module, attribute). A module that is not installed is left out:
-# the agent's extra does not bring the server's libraries.
+# The agent's extra does not bring the server's libraries: there `bursar` knows `agent` alone.
+HAS_SERVER = find_spec("django") is not None
+# Commands that live beside the code they serve: (name, module, attribute).
 EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("agent", "bursar.agent.cli", "app"),
     ("keys", "bursar.config.keys_cli", "app"),
@@ -39,7 +40,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("feed", "bursar.config.feed_cli", "app"),
 )
 for _name, _module, _attribute in EXTENSIONS:
-    if find_spec(_module.rpartition(".")[0]) and find_spec(_module):
+    if HAS_SERVER or _name == "agent":
         app.add_typer(getattr(import_module(_module), _attribute), name=_name)
 
 out = Console(highlight=False)
@@ -47,6 +48,9 @@ err = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
+    if not HAS_SERVER:
+        app.registered_commands.clear()
+        app.registered_groups = [group for group in app.registered_groups if group.name == "agent"]
     app()
 
 

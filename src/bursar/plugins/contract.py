@@ -145,7 +145,7 @@ class Done:
     backend_id: str = ""
     state: Mapping[str, Any] = field(default_factory=dict)
     access: Mapping[str, str] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

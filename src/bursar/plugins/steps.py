@@ -25,6 +25,7 @@ from bursar.plugins.contract import (
     Outcome,
     Pauses,
     Plugin,
+    Presence,
     Provisions,
     Refused,
     can,
@@ -77,6 +78,10 @@ class GroupWork:
 
 class Desk(Protocol):
     """Where answers are kept. Each verb first looks whether the wish is still the same; None = a newer one came."""
+
+    def wish(self) -> Wish:
+        """As it stands now."""
+        ...
 
     def note_made(self, wish: Wish, made: Done) -> Wish | None: ...
 
@@ -183,12 +188,49 @@ def keep(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool = True) -> Step:
 
     raises   Unreachable
     """
-    step: Step = (Done(), wish)
+    changed: list[str] = []
     for one in (_keep_accounts, _keep_group, partial(_keep_members, force=force), partial(_keep_quota, force=force)):
+        step = one(plugin, wish, desk)
         if step is None or not isinstance(step[0], Done):
             return step
-        step = one(plugin, step[1], desk)
-    return step
+        changed += step[0].changed
+        wish = step[1]
+    return Done(changed=tuple(changed)), wish
+
+
+Mended = tuple[Outcome, tuple[str, ...]] | None
+"""How a look at everything ended, and in words what had to be put back; None: a newer wish came in between."""
+
+
+def mend(plugin: Plugin, wish: Wish, desk: Desk) -> Mended:
+    """Compare a resource that matches with what the backend really holds, and put back what somebody changed there.
+
+    raises   Unreachable
+    """
+    words: list[str] = []
+    if can(plugin, Provisions):
+        desired = wish.desired
+        seen = asked(lambda: plugin.observe(desired))
+        answer = asked(lambda: plugin.ensure(desired))
+        if not isinstance(answer, Done):
+            return answer, ()
+        if seen.presence in {Presence.ABSENT, Presence.FAILED}:
+            words.append(f"It was {seen.presence.value} at the backend and was made again. {seen.message}".strip())
+        words += answer.changed
+        noted = desk.note_made(wish, answer) or desk.wish()
+        if noted.desired.generation != desired.generation:
+            return None
+        wish = noted
+    step = keep(plugin, wish, desk)
+    if step is None:
+        return None
+    answer, wish = step
+    if isinstance(answer, Done):
+        words += answer.changed
+        if can(plugin, Pauses):
+            answer = asked(partial(plugin.pause if wish.desired.paused else plugin.resume, wish.desired))
+            words += answer.changed if isinstance(answer, Done) else ()
+    return answer, tuple(words)
 
 
 def _keep_accounts(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
@@ -208,7 +250,7 @@ def _keep_group(plugin: Plugin, wish: Wish, desk: Desk) -> Step:
     if not isinstance(answer, Done):
         return answer, wish
     noted = desk.note_group(wish, work)
-    return None if noted is None else (Done(), noted)
+    return None if noted is None else (answer, noted)
 
 
 def _keep_members(plugin: Plugin, wish: Wish, desk: Desk, *, force: bool) -> Step:

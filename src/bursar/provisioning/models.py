@@ -615,7 +615,7 @@ class ProviderMessage(models.Model):
     level = models.CharField(max_length=7, choices=Level, default=Level.INFO)
     text = models.CharField(max_length=2000)
     progress = models.PositiveSmallIntegerField(null=True, help_text="per cent of the work")
-    by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
 
     class Meta:

@@ -13,14 +13,14 @@ from bursar.catalogue import registry
 from bursar.catalogue.models import Backend
 from bursar.kernel.clock import now
 from bursar.plugins.contract import Busy, Done, NeedsAction, Plugin, Refused
-from bursar.plugins.steps import GroupWork, QuotaOffer, Step, Unreachable, Wish, asked, bring, keep
+from bursar.plugins.steps import GroupWork, QuotaOffer, Step, Unreachable, Wish, asked, bring, keep, mend
 from bursar.provisioning import account_steps
 from bursar.provisioning.desired import wishes_of
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import Resource
 from bursar.provisioning.queue import ask_to_reconcile
-from bursar.provisioning.services import outcome, quotas, usage
+from bursar.provisioning.services import messages, outcome, quotas, usage
 from bursar.provisioning.services._common import RESOURCE_RELATED
 
 WISHES_AT_ONCE = 5
@@ -165,6 +165,27 @@ def sync(resource_id: int, *, force: bool = False) -> bool:
         message = answer.why if isinstance(answer, Refused) else answer.what if isinstance(answer, NeedsAction) else ""
         outcome.note_out_of_step(resource_id=resource.pk, message=message, unreachable=False, at=now())
         return True
+
+
+def mend_resource(resource_id: int) -> bool:
+    """Compare a resource that matches with what its backend really holds, and put back what was changed there by hand.
+
+    Answers whether it could be done now; what was mended is said on the resource's page.
+    """
+    with try_lock(Space.RESOURCE, resource_id) as held:
+        resource = _load(resource_id) if held else None
+        if resource is None or not resource.matches or resource.state not in LIVE_RESOURCE_STATES:
+            return held
+        try:
+            backend, plugin = _backend_of(resource)
+            desk = Desk(resource, backend)
+            mended = mend(plugin, desk.wish(), desk)
+        except Unreachable as error:
+            outcome.note_out_of_step(resource_id=resource.pk, message=str(error), unreachable=True, at=now())
+            return False
+        if mended is not None and mended[1]:
+            messages.note_mended(resource=resource, words=" ".join(mended[1]), at=now())
+        return mended is not None and isinstance(mended[0], Done)
 
 
 def keep_accounts(backend_id: int) -> bool:

@@ -172,6 +172,22 @@ def sync_all(timestamp: int) -> None:
         ask_to_sync(resource_id)
 
 
+@app.task(name="bursar.provisioning.tasks.mend_resource", queue=QUEUE)
+def mend_resource(resource_id: int) -> None:
+    reconcile.mend_resource(resource_id)
+
+
+@app.periodic(cron="37 * * * *")
+@app.task(name="bursar.provisioning.tasks.mend_all", queue=QUEUE, queueing_lock="mend-all")
+def mend_all(timestamp: int) -> None:
+    """Have every live resource compared with what its backend really holds; those at a site are their agents' to compare."""
+    live = Resource.objects.filter(
+        state__in=LIVE_RESOURCE_STATES, observed_generation=F("generation"), offering__backend__enabled=True
+    ).exclude(offering__backend__runs_at=Backend.RunsAt.SITE)
+    for resource_id in live.order_by("pk").values_list("pk", flat=True):
+        defer(mend_resource, queueing_lock=f"mend-{resource_id}", resource_id=resource_id)
+
+
 @app.periodic(cron="*/5 * * * * 20")
 @app.task(name="bursar.provisioning.tasks.keep_all_accounts", queue=QUEUE, queueing_lock="accounts-all")
 def keep_all_accounts(timestamp: int) -> None:

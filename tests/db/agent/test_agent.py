@@ -14,12 +14,16 @@ from bursar.agent.client import Away, Refused
 from bursar.agent.store import InUse, Store
 from bursar.agent.work import NotInCharge
 from bursar.catalogue.models import Agent as AgentRow
+from bursar.catalogue.models import Offering
 from bursar.events.models import Event
 from bursar.kernel.clock import stated_time
 from bursar.plugins.contract import BackendUnreachable, Busy, UsageRecord
+from bursar.plugins.contract import Refused as PluginRefused
 from bursar.provisioning import services
+from bursar.provisioning.errors import ImportableUnknown
 from bursar.provisioning.models import LocalAccount, Order, Resource, SetAside
 from bursar.provisioning.services import set_aside
+from bursar.provisioning.services.imports import TakeOver, importable, take_over
 from bursar.structure.roles import Role
 from bursar.structure.services.memberships import end_membership
 from tests.factories.provisioning import World, make_resource, make_world, run_jobs
@@ -209,7 +213,7 @@ def test_end__last_usage_is_read_before_it_is_gone(world: World, site: Site) -> 
     assert (resource.state, used(world), site.machine.resources) == ("terminated", 5, {})
 
 
-@pytest.mark.parametrize("verb", ["ensure", "ensure_account", "set_members", "enforce_quota"])
+@pytest.mark.parametrize("verb", ["ensure", "set_members", "enforce_quota"])
 def test_backend__away_at_one_step__is_asked_again_and_says_so(world: World, site: Site, verb: str) -> None:
     fates = [BackendUnreachable("No route to thor.")]
     site.machine.trouble = lambda asked, _pk: fates.pop() if asked == verb and fates else None
@@ -226,6 +230,71 @@ def test_backend__away_at_one_step__is_asked_again_and_says_so(world: World, sit
     work_off(agent)
     resource.refresh_from_db()
     assert (resource.state, resource.message, agent.status()["outstanding"]) == ("ok", "", 0)
+
+
+def test_account__backend_away_or_refusing__holds_up_nobody_and_is_made_later(world: World, site: Site) -> None:
+    fates: list[Any] = [BackendUnreachable("LDAP is away."), PluginRefused("No number is free.")]
+    site.machine.trouble = lambda verb, _pk: fates.pop() if verb == "ensure_account" and fates else None
+    agent, resource = ready(world, site)
+    refused = LocalAccount.objects.get(message="No number is free.")
+    assert (refused.state, LocalAccount.objects.filter(state="active").count()) == ("wanted", 0)
+    assert {one["message"] for one in agent.status()["trouble"]} == {"LDAP is away.", "No number is free."}
+    agent = site.start()
+    agent.catch_up()
+    work_off(agent)
+    assert site.machine.resources[resource.pk]["members"] == sorted(f"u{p.pk}" for p in (world.pi, world.member))
+    assert (agent.status()["trouble"], agent.status()["outstanding"]) == ([], 0)
+
+
+def test_account__blocked_and_ended__reach_the_backend_and_the_members(world: World, site: Site) -> None:
+    agent, resource = ready(world, site)
+    services.block_account(
+        backend=world.backend, person=world.member, reason="Too many jobs.", by=world.manager, at=world.at
+    )
+    work_off(agent)
+    assert site.machine.resources[resource.pk]["members"] == [f"u{world.pi.pk}"]
+    assert site.machine.blocked == {world.member.pk}
+    services.unblock_account(backend=world.backend, person=world.member, by=world.manager, at=world.at)
+    work_off(agent)
+    assert (site.machine.blocked, len(site.machine.resources[resource.pk]["members"])) == (set(), 2)
+    services.disconnect_account(backend=world.backend, person=world.member, by=world.member, at=world.at)
+    work_off(agent)
+    assert world.member.pk not in site.machine.accounts
+    assert site.machine.resources[resource.pk]["members"] == [f"u{world.pi.pk}"]
+
+
+def test_group__of_a_project__holds_its_people_and_goes_with_its_last_resource(world: World, site: Site) -> None:
+    agent, resource = ready(world, site)
+    (group,) = site.machine.groups.values()
+    assert (group.project_id, group.usernames) == (
+        world.project.pk,
+        tuple(site.machine.resources[resource.pk]["members"]),
+    )
+    services.submit_termination(resource_id=resource.pk, by=world.pi, at=world.at)
+    work_off(agent)
+    resource.refresh_from_db()
+    assert (resource.state, site.machine.groups) == ("terminated", {})
+
+
+def test_import__what_is_at_the_site__is_told_and_can_be_taken_over(world: World, site: Site) -> None:
+    agent, offering = site.start(), Offering.objects.get(pk=world.offering.pk)
+    with pytest.raises(ImportableUnknown, match="has not told yet"):
+        importable(offering=offering, by=world.manager, at=world.at)
+    site.machine.foreign = {"old-1": {"storage": 5}, "old-2": {"storage": 7}}
+    agent.tell_importable()
+    offering = Offering.objects.get(pk=world.offering.pk)
+    there = importable(offering=offering, by=world.manager, at=world.at)
+    assert [(one.backend_id, one.limits) for one in there] == [("old-1", {"storage": 5}), ("old-2", {"storage": 7})]
+    (resource,) = take_over(
+        offering=offering,
+        wishes=[TakeOver("old-1", world.workspace, world.plan_id)],
+        by=world.manager,
+        at=world.at,
+    )
+    agent.catch_up()
+    work_off(agent)
+    resource.refresh_from_db()
+    assert (resource.state, resource.matches, resource.backend_id) == ("ok", True, "old-1")
 
 
 def test_backend__busy__is_asked_again_after_the_time_it_said(world: World, site: Site) -> None:

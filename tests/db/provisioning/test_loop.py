@@ -18,8 +18,10 @@ from bursar.plugins.contract import (
     Busy,
     Done,
     NeedsAction,
+    Observation,
     Outcome,
     Plugin,
+    Presence,
     Refused,
     UsageBatch,
     UsageRecord,
@@ -537,3 +539,35 @@ def test_read_events__a_source_is_used_up_elsewhere__the_share_here_is_lowered(w
 def now_later() -> datetime:
     """After the moment at which the rows of this test were recorded, whatever time was stated."""
     return datetime.now(UTC) + timedelta(seconds=10)
+
+
+# ------------------------------------------------------------------------------------------------ changed by hand
+def test_mend__absent_at_the_backend__is_made_again_and_told_once(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    quota = puppet.quotas.pop(resource.pk)
+    seen = [Presence.ABSENT, Presence.OK]
+    puppet.observe = lambda _resource: Observation(seen.pop(0))  # type: ignore[method-assign]
+    assert reconcile.mend_resource(resource.pk)
+    assert reconcile.mend_resource(resource.pk)
+    assert puppet.quotas[resource.pk] == quota
+    told = [(message.text, message.by) for message in resource.messages.all()]
+    assert told == [("Mended: It was absent at the backend and was made again.", None)]
+
+
+def test_mend__the_backend_says_what_it_had_to_change__is_told(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    puppet.answers["enforce_quota"] = [Done(changed=("set GrpTRESMins=cpu=540",))]
+    assert reconcile.mend_resource(resource.pk)
+    assert [message.text for message in resource.messages.all()] == ["Mended: set GrpTRESMins=cpu=540"]
+    assert fresh(resource).matches
+
+
+def test_mend__backend_away__waits_and_says_so(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+
+    def away(_resource: Any) -> Outcome:
+        raise BackendUnreachable("No route.")
+
+    puppet.answers["ensure"] = [away]
+    assert not reconcile.mend_resource(resource.pk)
+    assert (fresh(resource).message, resource.messages.count()) == ("No route.", 0)

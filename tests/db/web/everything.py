@@ -229,7 +229,9 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.personal_order = order(personal, w.open_offering, owner, "own")
     w.resource = running(order(workspace, w.offering, w.bystander, "runs"))
     w.personal_resource = running(order(personal, w.open_offering, owner, "runs too"))
-    provisioning.set_local_account(backend=w.backend, person=w.bystander, username="by", by=None, at=AT)
+    w.local_account = provisioning.set_local_account(
+        backend=w.backend, person=w.bystander, username="by", by=None, at=AT
+    )
     provisioning.connect_account(backend=w.backend, person=owner, by=owner, at=AT)
 
     _grants(w, end)

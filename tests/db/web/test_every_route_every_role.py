@@ -36,7 +36,8 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
 
 # ------------------------------------------------------------------------------------------------ asking
 WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|COPY|SELECT procrastinate_defer)", re.IGNORECASE)
-NO_MATTER = re.compile(r'"(django_session|cache|structure_apitoken|api_token)"')  # what asking itself writes
+# What asking itself writes; whoever reads the feed first numbers what others wrote.
+NO_MATTER = re.compile(r'"(django_session|cache|structure_apitoken|api_token|feed_head|feed_entry|untold)"')
 
 
 # Kept, because each new one reads all middleware and static files.

@@ -159,6 +159,7 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "component": SEES_PROVIDER,
     "plan": SEES_PROVIDER,
     "backend": SEES_PROVIDER,
+    "local_account": SEES_PROVIDER,
     "shelf": PUBLIC,
     "wallet": SEES_BOTH_SIDES,
     "university_wallet": may(P.VIEW_PROJECT, "university") | SEES_PROVIDER,
@@ -515,6 +516,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "giver_id": "giver",
     "gift_id": "gift",
     "notice_id": "notice",
+    "account_id": "local_account",
     "recipient": "kind",
     "category_name": "cpu_name",
     "product_name": "new_name",
@@ -961,6 +963,59 @@ op(
 )
 op("PUT", "/provider/offerings/{offering_id}/approval", OFFERS, lambda w: {"choice": "all"})
 
+
+# The provider's side: who runs several providers says which. An agent that did not come forward is told so (409) and no more.
+def of_provider(w: Any) -> str:
+    return f"provider_id={w.provider.pk}"
+
+
+for path in ("/provider/events", "/provider/snapshot", "/provider/agents", "/provider/agent/rights"):
+    op("GET", path, SEES_PROVIDER, query=of_provider, see=NOWHERE)
+AN_AGENT: Final = {
+    "instance": "6f1c1b1e-3f5a-4c0e-9c86-0a5f6a1f9f01",
+    "session": "6f1c1b1e-3f5a-4c0e-9c86-0a5f6a1f9f02",
+    "host": "login1",
+    "version": "1",
+    "clock": "2026-11-21T12:00:00Z",
+    "backends": [{"name": "Nowhere", "plugin": "manual"}],
+}
+op("POST", "/provider/agent/hello", CONNECTS, lambda w: AN_AGENT, query=of_provider, see=SEES_PROVIDER)
+op(
+    "POST",
+    "/provider/agent/beat",
+    CONNECTS,
+    lambda w: {"clock": AN_AGENT["clock"]},
+    query=of_provider,
+    see=SEES_PROVIDER,
+)
+op("POST", "/provider/agent/bye", CONNECTS, query=of_provider, see=SEES_PROVIDER)
+op("GET", "/provider/resources/{resource_id}", SEES_PROVIDER, query=of_provider, see=NOWHERE)
+for last, sent in (
+    ("quota-offer", none),
+    ("group-work", none),
+    ("want-accounts", none),
+    ("steps", lambda w: {"generation": 1, "step": {"step": "removed"}}),
+):
+    op("POST", f"/provider/resources/{{resource_id}}/{last}", CONNECTS, sent, query=of_provider, see=SEES_PROVIDER)
+op(
+    "POST",
+    "/provider/local-accounts/{account_id}/answers",
+    CONNECTS,
+    lambda w: {"work": "make", "answer": {"answer": "done"}},
+    query=of_provider,
+)
+op("POST", "/provider/backends/{backend_id}/usage", CONNECTS, lambda w: {"records": []}, query=of_provider)
+op("PUT", "/provider/backends/{backend_id}/importable", CONNECTS, lambda w: {"found": []}, query=of_provider)
+op("GET", "/backends/{backend_id}/set-aside", SEES_PROVIDER)
+op("POST", "/backends/{backend_id}/set-aside/send-again", may(P.REPORT_USAGE, "centre"), none)
+op(
+    "POST",
+    "/backends/{backend_id}/set-aside/give-up",
+    may(P.WRITE_OFF, "centre"),
+    lambda w: {"ids": [1], "reason": "It is of a test."},
+)
+op("POST", "/provider/orders/{order_id}/messages", HANDLES, lambda w: {"text": "Soon."}, see=SEES_PROVIDER)
+op("POST", "/provider/resources/{resource_id}/messages", HANDLES, lambda w: {"text": "Soon."}, see=SEES_PROVIDER)
 
 # grants
 op("GET", "/grants/givers", LOGIN)

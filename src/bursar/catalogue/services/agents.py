@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from bursar.catalogue.errors import AgentInCharge, AgentNotInCharge, BackendNotForAgent
+from bursar.catalogue.errors import AgentInCharge, AgentNotInCharge, BackendNotForAgent, BackendNotFound
 from bursar.catalogue.models import Agent, Backend, ServiceProvider
 from bursar.catalogue.services._common import require_for_provider, tell
 from bursar.catalogue.services.backends import FINDINGS_MAX, keep_health
@@ -184,6 +184,30 @@ def keep_alive(
     for backend in Backend.objects.filter(agent=agent, pk__in=health).select_related("provider__organization"):
         keep_health(backend, _bounded(health[backend.pk]), by=by, at=at)
     return agent
+
+
+@transaction.atomic
+def keep_found(
+    *,
+    provider: ServiceProvider,
+    agent: Agent,
+    backend_id: int,
+    found: Sequence[Mapping[str, Any]],
+    by: Person,
+    at: datetime,
+) -> None:
+    """What an agent found at its backend that was not made for Bursar; each time the whole of it.
+
+    raises   NotAllowed; ProviderNotAuthorized; BackendNotFound; AgentNotInCharge
+    """
+    require_for_provider(by, Permission.MANAGE_BACKENDS, provider, at)
+    backend = Backend.objects.select_for_update().filter(pk=backend_id, provider=provider).first()
+    if backend is None:
+        raise BackendNotFound
+    if backend.agent_id != agent.pk:
+        raise AgentNotInCharge
+    backend.found, backend.found_at = [dict(one) for one in found], at
+    backend.save(update_fields=["found", "found_at"])
 
 
 def _bounded(health: Health) -> Health:

@@ -21,6 +21,7 @@ from bursar.plugins.contract import (
     DesiredResource,
     Done,
     Finding,
+    Group,
     Health,
     Member,
     Observation,
@@ -49,6 +50,8 @@ VERBS_OF_ABILITY: Final[Mapping[str, tuple[str, ...]]] = {
     "pauses": ("pause", "resume"),
     "enforces_quota": ("enforce_quota",),
     "manages_accounts": ("ensure_account",),
+    "ends_accounts": ("block_account", "remove_account"),
+    "manages_groups": ("ensure_group", "remove_group"),
     "manages_members": ("set_members",),
     "measures_usage": ("measure",),
     "imports": ("importable",),
@@ -159,10 +162,32 @@ class ScriptPlugin(Plugin):
         return self._outcome("enforce_quota", resource=resource, quota=list(quota))
 
     def ensure_account(self, member: Member) -> Outcome:
+        if member.username and not _USERNAME.fullmatch(member.username):
+            return _no_username()
         answer = self._outcome("ensure_account", member=member)
         if isinstance(answer, Done) and not _USERNAME.fullmatch(answer.backend_id):
             raise BackendUnreachable("ensure_account: the answer is not one: backend_id is no user name.")
         return answer
+
+    def block_account(self, member: Member) -> Outcome:
+        return self._about_account("block_account", member)
+
+    def remove_account(self, member: Member) -> Outcome:
+        return self._about_account("remove_account", member)
+
+    def _about_account(self, verb: str, member: Member) -> Outcome:
+        return self._outcome(verb, member=member) if _USERNAME.fullmatch(member.username) else _no_username()
+
+    def ensure_group(self, group: Group) -> Outcome:
+        return self._about_group("ensure_group", group)
+
+    def remove_group(self, group: Group) -> Outcome:
+        return self._about_group("remove_group", group)
+
+    def _about_group(self, verb: str, group: Group) -> Outcome:
+        if not all(_USERNAME.fullmatch(name) for name in (group.name, *group.usernames)):
+            return _no_username()
+        return self._outcome(verb, group=group)
 
     def set_members(self, resource: DesiredResource) -> Outcome:
         """Names that could mean something else on a command line or in a path never reach the command."""
@@ -262,6 +287,10 @@ class ScriptPlugin(Plugin):
             return wire.load(kind, answer)
         except wire.Unreadable as fault:
             raise BackendUnreachable(f"{where}: {fault}.") from None
+
+
+def _no_username() -> Refused:
+    return Refused("A name is none that a command is given: letters, digits, “_”, “.” and “-”, at most 64.")
 
 
 def _not_now(verb: str, busy: TemporaryFailure) -> BackendUnreachable:

@@ -51,6 +51,12 @@ class ScriptSettings(BackendSettings):
     resume: Annotated[Command, _verb(N_("To resume"), N_("Lets a paused resource run again."))] = []
     enforce_quota: Annotated[Command, _verb(N_("To set the quota"), N_("Sets what may still be drawn."))] = []
     ensure_account: Annotated[Command, _verb(N_("To make an account"), N_("Answers a person's user name."))] = []
+    block_account: Annotated[Command, _verb(N_("To block an account"), N_("Lets nobody log in by it."))] = []
+    remove_account: Annotated[Command, _verb(N_("To remove an account"), N_("Takes it away, its files not."))] = []
+    ensure_group: Annotated[
+        Command, _verb(N_("To make a group"), N_("Makes a project's group and has exactly these users in it."))
+    ] = []
+    remove_group: Annotated[Command, _verb(N_("To remove a group"), N_("Takes a project's group away."))] = []
     set_members: Annotated[Command, _verb(N_("To set the members"), N_("Lets exactly these use a resource."))] = []
     measure: Annotated[Command, _verb(N_("To measure"), N_("Tells what was used since a mark."))] = []
     importable: Annotated[Command, _verb(N_("To list what is there"), N_("Tells what could be taken over."))] = []

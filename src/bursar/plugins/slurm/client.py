@@ -35,12 +35,13 @@ class NothingDone(Exception):
 class SlurmClient:
     """Runs SLURM's commands where the settings say.
 
-    With `dry_run` commands that change something are kept in `planned` instead of being run.
+    Commands that changed something are kept in `done`; with `dry_run` they are kept in `planned` instead of being run.
     """
 
     def __init__(self, settings: SlurmSettings) -> None:
         self.settings = settings
         self.planned: list[tuple[str, ...]] = []
+        self.done: list[tuple[str, ...]] = []
         self._config: dict[str, str] | None = None
 
     # ------------------------------------------------------------------------------------------------------ running
@@ -66,6 +67,7 @@ class SlurmClient:
         code, out, err = self._run(argv)
         if code != 0:
             raise self._failure(argv, out, err)
+        self.done.append(argv)
 
     def _failure(self, argv: Sequence[str], out: str, err: str) -> Exception:
         said = f"{argv[0]}: {mapping.first_words(err + ' ' + out)}"

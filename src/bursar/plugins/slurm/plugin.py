@@ -516,6 +516,8 @@ class SlurmPlugin(Plugin):
         if self.settings.dry_run and isinstance(outcome, Done):
             planned = [shlex.join(argv) for argv in client.planned]
             return replace(outcome, state={**outcome.state, "dry_run": planned})
+        if isinstance(outcome, Done) and client.done:
+            return replace(outcome, changed=tuple(shlex.join(argv) for argv in client.done))
         return outcome
 
     def _own(self, client: SlurmClient, resource: DesiredResource, *, looking: bool = False) -> "OwnAccount | None":

@@ -19,6 +19,7 @@ from bursar.catalogue import registry
 from bursar.catalogue.models import Backend, Component, Offering
 from bursar.kernel.errors import At, DomainError
 from bursar.kernel.refusals import words
+from bursar.plugins import wire
 from bursar.plugins.contract import BackendUnreachable, DesiredResource, Imports, can
 from bursar.provisioning import gate, pricing
 from bursar.provisioning.errors import (
@@ -108,6 +109,8 @@ def importable(*, offering: Offering, by: Person | None, at: datetime) -> list[F
 def _asked(backend: Backend, offering: Offering) -> dict[str, Found]:
     """Backend id -> thing, as the plugin tells it now."""
     hidden: list[str] = []
+    if backend.at_site:
+        return _told_by_agent(backend)
     try:
         plugin = registry.make(backend)
         if not can(plugin, Imports):
@@ -125,6 +128,18 @@ def _asked(backend: Backend, offering: Offering) -> dict[str, Found]:
         logger.exception("a plugin broke while telling what is there")
         why = gettext("The plugin broke: {error}. The server's log says where.").format(error=type(error).__name__)
         raise ImportableUnknown(backend=backend.name, why=why) from None
+    return {thing.backend_id: thing for thing in found}
+
+
+def _told_by_agent(backend: Backend) -> dict[str, Found]:
+    """raises   ImportableUnknown"""
+    if backend.found_at is None:
+        why = gettext("Its agent has not told yet what is there. It does so within some minutes of its start.")
+        raise ImportableUnknown(backend=backend.name, why=why)
+    try:
+        found = [_checked(thing) for thing in wire.load(list[DesiredResource], backend.found)]
+    except ValueError as error:
+        raise ImportableUnknown(backend=backend.name, why=str(error)[:300]) from None
     return {thing.backend_id: thing for thing in found}
 
 

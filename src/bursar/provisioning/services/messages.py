@@ -62,3 +62,14 @@ def post_message(
         facts={"text": message.text, "level": message.level, "progress": progress},
     )
     return message
+
+
+@transaction.atomic
+def note_mended(*, resource: Resource, words: str, at: datetime) -> ProviderMessage:
+    """What somebody had changed at the backend by hand and was put back."""
+    text = f"Mended: {words}"[:2000]
+    message = ProviderMessage.objects.create(
+        resource=resource, level=ProviderMessage.Level.WARNING, text=text, by=None, at=at
+    )
+    tell("resource.mended", resource, by=None, at=at, facts={"text": text})
+    return message

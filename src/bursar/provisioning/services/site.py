@@ -110,6 +110,11 @@ def note_members(*, resource: Resource, usernames: Sequence[str], at: datetime) 
     return bool(Resource.objects.filter(pk=resource.pk).update(members=list(usernames), members_at=at))
 
 
+def want_accounts(*, resource: Resource) -> None:
+    """Ask for the accounts that a resource's users lack, where accounts come by themselves."""
+    account_steps.want_accounts_of(resource)
+
+
 def group_work(*, resource: Resource) -> GroupWork | NeedsAction | None:
     return account_steps.group_work(resource)
 

@@ -152,6 +152,8 @@ class TestScriptWorkbench(
     suite.QuotaContract,
     suite.MembersContract,
     suite.AccountsContract,
+    suite.EndsAccountsContract,
+    suite.GroupsContract,
     suite.UsageContract,
     suite.ImportsContract,
 ):

@@ -42,6 +42,7 @@ def test_try__ensure_then_observe__tells_the_answers(settings: Path) -> None:
         "backend_id": "r1",
         "state": {},
         "access": {"Workbench": "r1", "To begin": "workbench begin r1"},
+        "changed": [],
     }
     assert said.startswith(f"$ {EXAMPLE / 'workbench.py'}    # ended with 0 after ")
     code, said, _ = attempt(settings, "observe")
@@ -86,6 +87,6 @@ def test_try__unknown_verb__tells_how_to(settings: Path) -> None:
     code, _, trouble = attempt(settings, "destroy")
     assert code == 2
     assert trouble.endswith(
-        "Verbs: ensure, remove, observe, pause, resume, enforce_quota, ensure_account, set_members, measure, "
-        "importable, health\n"
+        "Verbs: ensure, remove, observe, pause, resume, enforce_quota, ensure_account, block_account, remove_account, "
+        "ensure_group, remove_group, set_members, measure, importable, health\n"
     )
