@@ -59,11 +59,11 @@ def looked_after(world: World) -> SimpleNamespace:
         ],
         "outputs": [
             {
-                "verb": "enforce_quota", "command": "/opt/site/quota --set", "exit_code": 0, "seconds": 1.52, "text": LOG,
+                "verb": "enforce_quota", "command": ["/opt/site/quota", "--set"], "exit_code": 0, "seconds": 1.52, "text": LOG,
                 "at": (at - timedelta(minutes=4)).isoformat(),
             },
             {
-                "verb": "ensure", "command": "/opt/site/make --project", "exit_code": 3, "seconds": 0.2,
+                "verb": "ensure", "command": ["/opt/site/make", "--project"], "exit_code": 3, "seconds": 0.2,
                 "text": "mkdir: cannot create directory ‘/scratch/p7’: No space left on device\n",
                 "at": (at - timedelta(minutes=1)).isoformat(),
             },

@@ -498,7 +498,7 @@ def backends_visible_to(viewer: Person, at: datetime) -> QuerySet[Backend]:
         Backend.objects.filter(provider__in=providers_visible_to(viewer, at).order_by().values("pk"))
         .select_related("provider__organization", "agent")
         .annotate(offering_count=Count("offerings"))
-        .defer("secrets", "agent__status")
+        .defer("secrets", "found", "agent__status")
         .order_by("name", "pk")
     )
 
@@ -562,7 +562,7 @@ def provider_overview(provider: ServiceProvider, at: datetime) -> ProviderOvervi
         backends_broken=counts["broken"],
         unattended=[
             backend
-            for backend in at_site.defer("secrets", "agent__status")
+            for backend in at_site.defer("secrets", "found", "agent__status")
             if backend.agent_state(at) in {"silent", "stopped", "dropped"}
         ],
         offerings=dict(states),

@@ -6,6 +6,7 @@ is left out; nothing here fails.
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command of the provider said when it was last run for something."""
+    """What a command of the provider said when it was last run for something; without an exit code it never began."""
 
     verb: str
     command: str
@@ -129,7 +130,7 @@ def read_declared(told: Any) -> Declared:
 
 
 def read_status(told: Any) -> Status:
-    """The newest of what happened stands first."""
+    """The newest of what happened stands first; of the commands, those that failed."""
     if not isinstance(told, Mapping):
         return Status()
     spool = told.get("spool")
@@ -147,7 +148,7 @@ def read_status(told: Any) -> Status:
         trouble=_rows(told.get("trouble"), _trouble),
         mended=_rows(_latest(told.get("mended")), _mended),
         measured=tuple(Measured(_line(name), _moment(at)) for name, at in list(measured.items())[:ROWS_MAX]),
-        outputs=_rows(_latest(told.get("outputs")), _output),
+        outputs=tuple(sorted(_rows(_latest(told.get("outputs")), _output), key=lambda one: not one.failed)),
     )
 
 
@@ -198,12 +199,18 @@ def _output(one: Mapping[str, Any]) -> Output:
     code, seconds = _number(one.get("exit_code")), _number(one.get("seconds"))
     return Output(
         _line(one.get("verb")),
-        _text(one.get("command")),
+        _command(one.get("command")),
         int(code) if code is not None and abs(code) < 2**31 else None,
         seconds if seconds is not None and 0 <= seconds < 10**7 else None,
         _text(one.get("text"), OUTPUT_MAX),
         _moment(one.get("at")),
     )
+
+
+def _command(told: Any) -> str:
+    """As one would type it."""
+    words = told[:ROWS_MAX] if isinstance(told, list) else [told]
+    return _text(" ".join(shlex.quote(_line(word)) if isinstance(told, list) else _line(word) for word in words))
 
 
 def _number(told: Any) -> float | None:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from bursar.kernel.clock import stated_time
 from bursar.provisioning import services
 from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, ProviderMessage, Resource, Side
+from bursar.provisioning.services.messages import note_mended
 from bursar.structure.models import Person
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 from tests.factories.structure import make_person
@@ -377,6 +378,13 @@ def test_message__bad_input__says_so_keeps_what_was_typed_and_writes_nothing(
     assert said in said_on(response)
     assert sent["text"].strip() in response.content.decode()
     assert not ProviderMessage.objects.exists()
+
+
+def test_message__of_the_loop_itself__stands_there_as_the_systems(world: World, executing: Order) -> None:
+    assert executing.resource is not None
+    note_mended(resource=executing.resource, words="Its limits were others.", at=world.at)
+    shown = said_on(logged_in(world.pi).get(reverse("resource", args=[executing.resource.pk])))
+    assert shown == "From the provider Warning the system just now Mended: Its limits were others."
 
 
 def test_message__by_the_customer_or_a_stranger__is_refused(world: World, executing: Order) -> None:

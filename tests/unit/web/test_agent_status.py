@@ -39,7 +39,11 @@ TOLD: dict[str, Any] = {
     "mended": [{"at": "2026-11-21T12:00:00+00:00", "resource": "12", "what": "Mended: its limits."}],
     "measured_at": {"Thor": "2026-11-21T12:00:00+00:00"},
     "outputs": [
-        {"verb": "ensure", "command": "/opt/make", "exit_code": 0, "seconds": 0.25, "text": "made", "at": "2026-11-21T12:00Z"},
+        {
+            "verb": "ensure", "command": ["/opt/make", "a b"], "exit_code": 0, "seconds": 0.25, "text": "made",
+            "at": "2026-11-21T12:00Z",
+        },
+        {"verb": "observe", "command": ["/opt/no"], "exit_code": None, "seconds": 0, "text": ""},
         {"verb": "remove", "command": "/opt/rm", "exit_code": -9, "seconds": 60, "text": "\x1b[31mno\x1b[0m\x00\n", "at": None},
     ],
 }  # fmt: skip
@@ -62,11 +66,12 @@ def test_read_status__as_the_agent_says_it__holds_all_of_it() -> None:
         measured=(Measured("Thor", AT),),
         outputs=(
             Output("remove", "/opt/rm", -9, 60.0, "no\n", None),
-            Output("ensure", "/opt/make", 0, 0.25, "made", AT),
+            Output("observe", "/opt/no", None, 0.0, "", None),
+            Output("ensure", "/opt/make 'a b'", 0, 0.25, "made", AT),
         ),
     )
     assert read_status(TOLD).resource_ids == {12}
-    assert [one.failed for one in read_status(TOLD).outputs] == [True, False]
+    assert [one.failed for one in read_status(TOLD).outputs] == [True, True, False]
 
 
 ODD: tuple[Any, ...] = (
@@ -106,12 +111,15 @@ def test_read_status__too_long__is_cut() -> None:
     status = read_status(
         {
             "trouble": [{"subject": f"s{n}", "message": "m" * 1001} for n in range(60)],
-            "outputs": [{"text": "t" * 90_000, "command": "c" * 1000}],
+            "outputs": [{"text": "t" * 90_000, "command": ["c" * 150] * 9}],
         }
     )
     assert len(status.trouble) == 50
     assert status.trouble[0].message == "m" * 1000 + "…"
-    assert (status.outputs[0].text, status.outputs[0].command) == ("t" * 20_000 + "…", "c" * 1000)
+    assert (status.outputs[0].text, status.outputs[0].command) == (
+        "t" * 20_000 + "…",
+        (" ".join(["c" * 150] * 9))[:1000] + "…",
+    )
 
 
 def test_read_status__time_that_no_zone_can_show__is_left_out() -> None:
