@@ -26,12 +26,16 @@ class Application:
         self.events.append({"number": number, "subject": "order", "id": number})
         bell._ring(7)
 
+    def body_after(self, after: int) -> bytes:
+        events = [event for event in self.events if event["number"] > after]
+        return json.dumps({"events": events, "last_number": len(self.events)}).encode()
+
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         query = scope["query_string"].decode()
         self.asked.append(query)
         after = next((int(part[6:]) for part in query.split("&") if part.startswith("after=")), 0)
-        events = [event for event in self.events if event["number"] > after]
-        body = json.dumps({"events": events, "last_number": len(self.events)}).encode()
+        body = self.body_after(after)
+        events = json.loads(body)["events"]
         headers = [(b"content-type", b"application/json"), (b"bursar-provider", b"7")]
         headers.append((b"bursar-events", str(len(events)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -39,10 +43,21 @@ class Application:
 
 
 class QuietBell(Bell):
-    """Without a database: a test rings it."""
+    """Without a database: a test rings it, and what is read is what the application would answer."""
+
+    def __init__(self, application: "Application") -> None:
+        super().__init__()
+        self.application = application
+        self.read: list[tuple[int, int]] = []
 
     def start(self) -> None:
         pass
+
+    def page(self, provider_id: int, after: int) -> "asyncio.Future[bytes]":
+        self.read.append((provider_id, after))
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer.set_result(self.application.body_after(after))
+        return answer
 
 
 class Call:
@@ -83,7 +98,7 @@ def application() -> Application:
 
 def front_of(application: Application) -> Waiting:
     front = Waiting(application)
-    front.bell = QuietBell()
+    front.bell = QuietBell(application)
     return front
 
 
@@ -127,6 +142,7 @@ def test_poll__it_rings_while_the_application_answers__is_not_missed(application
 
         late = Late()
         front.app = late
+        front.bell.application = late  # type: ignore[union-attr]
         call = Call(front, "after=0&wait=30")
         await asyncio.wait_for(call.task, 5)
         assert [event["number"] for event in json.loads(call.body)["events"]] == [1]

@@ -503,7 +503,10 @@ def take_account_answer(
     agent = _agent(request, provider, session)
     account = site.account_of(provider=provider, agent=agent, account_id=account_id)
     still = site.note_account(account=account, work=Work(payload.work), answer=_read_answer(payload.answer))
-    return {"still": still, "state": account_states(provider, [account_id], at_of(request))[account_id]}
+    return {
+        "still": still,
+        "state": account_states({provider.pk: [account_id]}, at_of(request))[provider.pk, account_id],
+    }
 
 
 def _read_answer(told: Mapping[str, Any]) -> Outcome:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -30,6 +30,10 @@ WAIT_SECONDS_MAX: Final = 60
 STREAM_SECONDS: Final = 900
 """A stream ends after so long, so that its reader comes back and says anew who it is."""
 ALIVE_SECONDS: Final = 15
+TRUSTED_SECONDS: Final = 60
+"""So long a stream goes on before it is asked anew who reads it and whether they still may."""
+ROUND_SECONDS: Final = 0.1
+"""Numbering and reading wait so long after they last began: what comes meanwhile is done together."""
 WAITING_MAX: Final = 2_000
 _PROVIDER: Final = b"bursar-provider"
 
@@ -43,10 +47,11 @@ class Bell:
         self.stopping = False
         self.heard = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._numbering: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None
         self._more = False
-        # Numbering has a thread and so a database connection of its own.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="numbering")
+        self._asked: list[tuple[int, int, asyncio.Future[bytes]]] = []
+        # Numbering and reading have a thread and so a database connection of their own.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
     def start(self) -> None:
         """Begin to listen, at the first question that waits; nothing is done where nobody asks."""
@@ -113,19 +118,42 @@ class Bell:
                 await asyncio.sleep(1)
 
     def _number(self) -> None:
-        """Have what is waiting numbered; what comes while that is done is done right after."""
+        """Have what is waiting numbered; what comes while that is done is done in the next round."""
         self._more = True
-        if self._numbering is None or self._numbering.done():
-            self._numbering = asyncio.get_running_loop().create_task(self._number_all())
+        self._go()
 
-    async def _number_all(self) -> None:
-        while self._more:
-            self._more = False
+    def page(self, provider_id: int, after: int) -> "asyncio.Future[bytes]":
+        """What changed for a provider since a number, as the application would answer it; read with what others ask for."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked.append((provider_id, after, answer))
+        self._go()
+        return answer
+
+    def _go(self) -> None:
+        if self._working is None or self._working.done():
+            self._working = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._more or self._asked:
+            begun = loop.time()
+            number, self._more = self._more, False
+            asked, self._asked = self._asked, []
             try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, _number)
-            except Exception:
-                logger.exception("numbering failed; the next call or question tries again")
+                if number:
+                    await loop.run_in_executor(self._thread, _number)
+                if asked:
+                    read = await loop.run_in_executor(self._thread, _pages, [(pk, after) for pk, after, _ in asked])
+                    for (_, _, answer), page in zip(asked, read, strict=True):
+                        if not answer.done():
+                            answer.set_result(page)
+            except Exception as error:
+                logger.exception("the feed's round failed; the next call or question tries again")
+                for _, _, answer in asked:
+                    if not answer.done():
+                        answer.set_exception(RuntimeError(f"the feed cannot be read: {type(error).__name__}"))
                 await asyncio.sleep(1)
+            await asyncio.sleep(max(0.0, begun + ROUND_SECONDS - loop.time()))
 
 
 def _connection() -> dict[str, Any]:
@@ -144,6 +172,31 @@ def _number() -> None:
     close_old_connections()
     try:
         feed.number(at=now())
+    finally:
+        close_old_connections()
+
+
+def _pages(asked: list[tuple[int, int]]) -> list[bytes]:
+    """In the order asked. Who asks for one provider from two numbers is answered from the lower one, and passes over the rest."""
+    import msgspec
+    from django.db import close_old_connections
+
+    from bursar.delivery import feed
+    from bursar.kernel.clock import now
+
+    close_old_connections()
+    try:
+        lowest: dict[int, int] = {}
+        for provider_id, after in asked:
+            lowest[provider_id] = min(after, lowest.get(provider_id, after))
+        pages = feed.pages(lowest, at=now())
+        told = []
+        for provider_id, after in asked:
+            page = pages[provider_id]
+            if after > lowest[provider_id]:
+                page = replace(page, events=[event for event in page.events if event.number > after])
+            told.append(msgspec.json.encode(page))
+        return told
     finally:
         close_old_connections()
 
@@ -190,7 +243,7 @@ class Waiting:
         self.bell.start()
         gone = asyncio.ensure_future(_until_gone(receive))
         work = asyncio.ensure_future(
-            self._stream(scope, query, headers, send) if stream else self._poll(scope, send, seconds)
+            self._stream(scope, query, headers, send) if stream else self._poll(scope, query, send, seconds)
         )
         self.waiting += 1
         try:
@@ -218,21 +271,26 @@ class Waiting:
         await self.app(scope, nothing, keep)
         return answer
 
-    async def _poll(self, scope: Scope, send: Send, seconds: int) -> None:
+    async def _poll(self, scope: Scope, query: dict[str, str], send: Send, seconds: int) -> None:
+        """The application answers first: who asks, and whether there is news already. News that comes later is read here."""
         assert self.bell is not None
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while True:
-            since = self.bell.now
-            answer = await self._ask(scope)
-            provider_id = answer.provider_id
-            empty = provider_id is not None and answer.header(b"bursar-events") == b"0"
-            left = until - loop.time()
-            if not empty or left <= 0 or self.bell.stopping or self.waiting > WAITING_MAX:
-                break
-            assert provider_id is not None
-            await self.bell.wait(provider_id, since, left)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers or []})
+        since = self.bell.now
+        answer = await self._ask(scope)
+        provider_id, after = answer.provider_id, int(query.get("after") or 0) if answer.status == 200 else 0
+        if provider_id is not None and answer.header(b"bursar-events") == b"0" and self.waiting <= WAITING_MAX:
+            while not self.bell.stopping and (left := until - loop.time()) > 0:
+                if not await self.bell.wait(provider_id, since, left):
+                    break
+                since = self.bell.now
+                body = await self.bell.page(provider_id, after)
+                if json.loads(body)["events"]:
+                    answer.body = body
+                    break
+        kept = [(name, value) for name, value in answer.headers or () if name != b"content-length"]
+        headers = [*kept, (b"content-length", str(len(answer.body)).encode())]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _stream(self, scope: Scope, query: dict[str, str], headers: dict[bytes, bytes], send: Send) -> None:
@@ -241,30 +299,36 @@ class Waiting:
         until = loop.time() + STREAM_SECONDS
         after = headers.get(b"last-event-id", b"").decode("latin1") or query.get("after", "0")
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept"]
-        begun = False
+        begun, trusted, provider_id = False, 0.0, 0
         while not self.bell.stopping and loop.time() < until:
             since = self.bell.now
-            asked = urlencode({**query, "after": after}).encode()
-            answer = await self._ask({**scope, "query_string": asked, "headers": plain})
-            provider_id = answer.provider_id
-            if provider_id is None:
-                if not begun:  # refused: said as it is
+            if loop.time() >= trusted:
+                asked = urlencode({**query, "after": after}).encode()
+                answer = await self._ask({**scope, "query_string": asked, "headers": plain})
+                if answer.provider_id is None:
+                    if begun:
+                        break  # what was allowed is allowed no longer
+                    # Refused: said as it is.
                     await send(
                         {"type": "http.response.start", "status": answer.status, "headers": answer.headers or []}
                     )
                     await send({"type": "http.response.body", "body": answer.body})
                     return
-                break  # what was allowed is allowed no longer
+                body, provider_id, trusted = answer.body, answer.provider_id, loop.time() + TRUSTED_SECONDS
+            else:
+                body = await self.bell.page(provider_id, int(after))
             if not begun:
                 begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-            page = json.loads(answer.body)
-            frames = b"".join(_frame(event) for event in page["events"])
+            page = json.loads(body)
             if page["events"]:
                 after = str(page["events"][-1]["number"])
-            await send({"type": "http.response.body", "body": frames or b": alive\n\n", "more_body": True})
-            if not page["events"] or int(after) >= page["last_number"]:
-                await self.bell.wait(provider_id, since, ALIVE_SECONDS)
+                frames = b"".join(_frame(event) for event in page["events"])
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+            while int(after) >= page["last_number"] and not self.bell.stopping and loop.time() < trusted:
+                if await self.bell.wait(provider_id, since, ALIVE_SECONDS):
+                    break
+                await send({"type": "http.response.body", "body": b": alive\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -28,14 +28,28 @@ from bursar.structure.roles import PROJECT_ROLES
 State = dict[str, Any]
 
 
-def states_of(
-    provider: ServiceProvider, subjects: Iterable[tuple[str, int]], *, at: datetime
-) -> Mapping[tuple[str, int], State]:
-    """(kind, id) -> state; what there is no longer, or is not this provider's, is left out."""
-    wanted: dict[str, set[int]] = {}
-    for kind, pk in subjects:
-        wanted.setdefault(kind, set()).add(pk)
-    return {(kind, pk): state for kind, ids in wanted.items() for pk, state in READERS[kind](provider, ids, at).items()}
+Wanted = Mapping[int, Collection[int]]
+"""Provider id -> ids of subjects."""
+
+
+def states_of(subjects: Iterable[tuple[int, str, int]], *, at: datetime) -> Mapping[tuple[int, str, int], State]:
+    """(provider id, kind, id) -> state; what there is no longer, or is not that provider's, is left out."""
+    wanted: dict[str, dict[int, set[int]]] = {}
+    for provider_id, kind, pk in subjects:
+        wanted.setdefault(kind, {}).setdefault(provider_id, set()).add(pk)
+    return {
+        (provider_id, kind, pk): state
+        for kind, by_provider in wanted.items()
+        for (provider_id, pk), state in READERS[kind](by_provider, at).items()
+    }
+
+
+def _all(wanted: Wanted) -> set[int]:
+    return {pk for ids in wanted.values() for pk in ids}
+
+
+def _is_wanted(wanted: Wanted, provider_id: int, pk: int) -> bool:
+    return pk in wanted.get(provider_id, ())
 
 
 def _instant(value: datetime | None) -> str | None:
@@ -53,14 +67,12 @@ def _workspace(workspace: Workspace) -> State:
     }
 
 
-def resource_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
-    rows = list(
-        Resource.objects.filter(pk__in=ids, offering__provider=provider)
-        .select_related(*RESOURCE_RELATED)
-        .order_by("pk")
-    )
+def resource_states(wanted: Wanted, at: datetime) -> dict[tuple[int, int], State]:
+    rows = list(Resource.objects.filter(pk__in=_all(wanted)).select_related(*RESOURCE_RELATED).order_by("pk"))
+    rows = [row for row in rows if _is_wanted(wanted, row.offering.provider_id, row.pk)]
     return {
-        resource.pk: resource_state(resource, wish) for resource, wish in zip(rows, wishes_of(rows, at=at), strict=True)
+        (resource.offering.provider_id, resource.pk): resource_state(resource, wish)
+        for resource, wish in zip(rows, wishes_of(rows, at=at), strict=True)
     }
 
 
@@ -85,10 +97,10 @@ def resource_state(resource: Resource, wish: Wish) -> State:
     }
 
 
-def order_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
-    rows = Order.objects.filter(pk__in=ids, offering__provider=provider).select_related(*ORDER_RELATED)
+def order_states(wanted: Wanted, at: datetime) -> dict[tuple[int, int], State]:
+    rows = Order.objects.filter(pk__in=_all(wanted)).select_related(*ORDER_RELATED)
     return {
-        order.pk: {
+        (order.offering.provider_id, order.pk): {
             "id": order.pk,
             "kind": order.kind,
             "state": order.state,
@@ -108,18 +120,21 @@ def order_states(provider: ServiceProvider, ids: Collection[int], at: datetime) 
             "error": order.error,
         }
         for order in rows.order_by("pk")
+        if _is_wanted(wanted, order.offering.provider_id, order.pk)
     }
 
 
-def wallet_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
+def wallet_states(wanted: Wanted, at: datetime) -> dict[tuple[int, int], State]:
+    """One statement more for each category among them."""
     rows = list(
-        Wallet.objects.filter(pk__in=ids, category__provider=provider)
+        Wallet.objects.filter(pk__in=_all(wanted))
         .select_related("category", "workspace__project", "workspace__organization", "workspace__person")
         .order_by("pk")
     )
+    rows = [row for row in rows if _is_wanted(wanted, row.category.provider_id, row.pk)]
     states = accounting.wallet_states(wallets=rows, at=at)
     return {
-        wallet.pk: {
+        (wallet.category.provider_id, wallet.pk): {
             "id": wallet.pk,
             "workspace": _workspace(wallet.workspace),
             "category": {
@@ -141,7 +156,16 @@ def wallet_states(provider: ServiceProvider, ids: Collection[int], at: datetime)
     }
 
 
-def project_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
+def project_states(wanted: Wanted, at: datetime) -> dict[tuple[int, int], State]:
+    """A project may concern several providers, and each is told the names that its members bear there."""
+    return {
+        (provider_id, pk): state
+        for provider_id, ids in wanted.items()
+        for pk, state in _project_states(provider_id, ids, at).items()
+    }
+
+
+def _project_states(provider: int, ids: Collection[int], at: datetime) -> dict[int, State]:
     """A project's dates and members, with the names that they bear at the provider's backends."""
     there = set(
         Resource.objects.filter(workspace__project_id__in=ids, offering__provider=provider).values_list(
@@ -193,11 +217,10 @@ def project_states(provider: ServiceProvider, ids: Collection[int], at: datetime
     }
 
 
-def account_states(provider: ServiceProvider, ids: Collection[int], at: datetime) -> dict[int, State]:
+def account_states(wanted: Wanted, at: datetime) -> dict[tuple[int, int], State]:
     """An account, the person behind it, and (`work`) what the backend is still to be asked about it."""
-    rows = list(
-        LocalAccount.objects.filter(pk__in=ids, backend__provider=provider).select_related("person").order_by("pk")
-    )
+    found = LocalAccount.objects.filter(pk__in=_all(wanted)).select_related("person", "backend").order_by("pk")
+    rows = [row for row in found if _is_wanted(wanted, row.backend.provider_id, row.pk)]
     work = work_on([row.pk for row in rows])
     keys: dict[int, list[str]] = {}
     for person_id, key in (
@@ -207,7 +230,7 @@ def account_states(provider: ServiceProvider, ids: Collection[int], at: datetime
     ):
         keys.setdefault(person_id, []).append(key)
     return {
-        row.pk: {
+        (row.backend.provider_id, row.pk): {
             "id": row.pk,
             "backend_id": row.backend_id,
             "username": row.username,
@@ -228,7 +251,7 @@ def account_states(provider: ServiceProvider, ids: Collection[int], at: datetime
     }
 
 
-READERS: Final[Mapping[str, Callable[[ServiceProvider, Collection[int], datetime], dict[int, State]]]] = {
+READERS: Final[Mapping[str, Callable[[Wanted, datetime], dict[tuple[int, int], State]]]] = {
     FeedEntry.Subject.RESOURCE.value: resource_states,
     FeedEntry.Subject.ORDER.value: order_states,
     FeedEntry.Subject.WALLET.value: wallet_states,
