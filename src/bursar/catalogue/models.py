@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
@@ -164,6 +167,8 @@ class Agent(models.Model):
     rival    another agent that was refused because this one is in charge: when, host, address
     """
 
+    SILENT_AFTER: ClassVar = timedelta(minutes=2)
+
     provider = models.ForeignKey(ServiceProvider, on_delete=models.CASCADE, related_name="agents")
     instance = models.UUIDField(_("instance"))
     session = models.UUIDField()
@@ -186,6 +191,10 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+    def is_silent(self, at: datetime) -> bool:
+        """Whether nothing was heard of it for a while, though nobody stopped it."""
+        return self.stopped_at is None and self.seen_at < at - self.SILENT_AFTER
 
 
 class Backend(models.Model):
@@ -252,6 +261,18 @@ class Backend(models.Model):
     @property
     def at_site(self) -> bool:
         return self.runs_at == self.RunsAt.SITE
+
+    def agent_state(self, at: datetime) -> str:
+        """How it stands with the agent of a backend at the site: "unseen" where none came forward yet, "heard", "silent",
+        "stopped", or "dropped" where the one that came no longer names it; "" beside Bursar, where there is none.
+        """
+        if not self.at_site:
+            return ""
+        if self.agent is None:
+            return "dropped" if self.declared else "unseen"
+        if self.agent.stopped_at is not None:
+            return "stopped"
+        return "silent" if self.agent.is_silent(at) else "heard"
 
 
 class Offering(models.Model):

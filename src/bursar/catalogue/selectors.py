@@ -491,12 +491,14 @@ def product_of_provider(viewer: Person, product_id: int, at: datetime) -> Produc
 
 
 def backends_visible_to(viewer: Person, at: datetime) -> QuerySet[Backend]:
-    """The backends of the providers whose affairs the person may see; their secrets are not even read."""
+    """The backends of the providers whose affairs the person may see, with their agents; their secrets, and what the
+    agents say at length, are not even read.
+    """
     return (
         Backend.objects.filter(provider__in=providers_visible_to(viewer, at).order_by().values("pk"))
-        .select_related("provider__organization")
+        .select_related("provider__organization", "agent")
         .annotate(offering_count=Count("offerings"))
-        .defer("secrets")
+        .defer("secrets", "found", "agent__status")
         .order_by("name", "pk")
     )
 
@@ -524,12 +526,16 @@ def secrets_set(backend: Backend) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class ProviderOverview:
-    """What a provider's first page counts, and the first thing still to do on the way to a first offering."""
+    """What a provider's first page counts, and the first thing still to do on the way to a first offering.
+
+    unattended   the backends in use at the provider's site whose agent is silent, was stopped or names them no longer
+    """
 
     categories: int
     products: int
     backends: int
     backends_broken: int
+    unattended: Sequence[Backend]
     offerings: Mapping[str, int]
 
     @property
@@ -543,16 +549,22 @@ class ProviderOverview:
         return "" if self.offerings.get(OfferingState.ACTIVE) else "activate"
 
 
-def provider_overview(provider: ServiceProvider) -> ProviderOverview:
+def provider_overview(provider: ServiceProvider, at: datetime) -> ProviderOverview:
     counts: dict[str, Any] = Backend.objects.filter(provider=provider).aggregate(
         total=Count("pk"), broken=Count("pk", filter=Q(health="broken", enabled=True))
     )
+    at_site = backends_at_site(provider).filter(enabled=True).select_related("agent")
     states = Offering.objects.filter(provider=provider).order_by().values_list("state").annotate(Count("pk"))
     return ProviderOverview(
         categories=provider.categories.filter(archived_at=None).count(),
         products=Product.objects.filter(category__provider=provider, archived_at=None).count(),
         backends=counts["total"],
         backends_broken=counts["broken"],
+        unattended=[
+            backend
+            for backend in at_site.defer("secrets", "found", "agent__status")
+            if backend.agent_state(at) in {"silent", "stopped", "dropped"}
+        ],
         offerings=dict(states),
     )
 

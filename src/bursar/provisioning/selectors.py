@@ -1,6 +1,6 @@
 """Questions about orders and resources, always for somebody who asks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
@@ -43,8 +43,10 @@ from bursar.provisioning.models import (
     LocalAccount,
     Order,
     OrderDecision,
+    ProviderMessage,
     Resource,
     ResourceFact,
+    SetAside,
     Side,
     UsageMark,
 )
@@ -70,6 +72,7 @@ from bursar.structure.roles import (
 )
 
 USAGE_DAYS: Final = 30
+MESSAGES_SHOWN: Final = 50
 
 
 # ------------------------------------------------------------------------------------------------ orders
@@ -171,6 +174,18 @@ class OrderDetails:
     may_retry: bool
     may_handle: bool
     changes: list[tuple[str, str, str]]
+    messages: list[ProviderMessage]
+
+    @property
+    def progress(self) -> int | None:
+        """Per cent of the work, as the provider's side said last; None: it said none, or nothing is under way."""
+        return _progress(self.order, self.messages)
+
+
+def _progress(order: Order | None, messages: Sequence[ProviderMessage]) -> int | None:
+    if order is None or order.state != OrderState.EXECUTING or not messages or messages[0].at < order.created_at:
+        return None
+    return messages[0].progress
 
 
 def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetails:
@@ -195,6 +210,7 @@ def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetail
         may_retry=order_after(state, OrderAction.RETRY) is not None and (places or handles),
         may_handle=handles,
         changes=_changes(order),
+        messages=list(order.messages.select_related("by")[:MESSAGES_SHOWN]),
     )
 
 
@@ -461,6 +477,18 @@ def resource_of_provider(provider: ServiceProvider, resource_id: int) -> Resourc
     return found
 
 
+def resources_named(provider: ServiceProvider, ids: Collection[int]) -> Mapping[int, Resource]:
+    """Those of these resources that are the provider's, by id: what a backend names may be nowhere, or another's."""
+    if not ids:
+        return {}
+    return Resource.objects.filter(offering__provider=provider).only("name").in_bulk(list(ids))
+
+
+def records_set_aside(backend: Backend) -> QuerySet[SetAside]:
+    """The records of usage that could not be posted, of a backend that whoever asks may see already; the oldest first."""
+    return SetAside.objects.filter(backend=backend).order_by("pk")
+
+
 def awaited_work(viewer: Person, *, at: datetime) -> QuerySet[Resource]:
     """The resources for which a person at the provider has to do something by hand; the longest wait first."""
     sellers = organizations_where(viewer, Permission.HANDLE_ORDERS, at).values("pk")
@@ -533,6 +561,12 @@ class ResourceDetails:
     may_manage: bool
     may_see_people: bool
     may_handle: bool
+    messages: list[ProviderMessage]
+
+    @property
+    def progress(self) -> int | None:
+        """Per cent of the work, as the provider's side said last; None: it said none, or nothing is under way."""
+        return _progress(self.open_order, self.messages)
 
 
 def resource_details(
@@ -564,7 +598,14 @@ def resource_details(
         or may(viewer, Permission.HANDLE_ORDERS, provider, at),
         may_see_people=sees_people,
         may_handle=may(viewer, Permission.HANDLE_ORDERS, provider, at),
+        messages=_messages_about(resource),
     )
+
+
+def _messages_about(resource: Resource) -> list[ProviderMessage]:
+    """What the provider's side said of a resource and of its orders, the newest first."""
+    said = ProviderMessage.objects.filter(Q(resource=resource) | Q(order__in=resource.orders.values("pk")))
+    return list(said.select_related("by")[:MESSAGES_SHOWN])
 
 
 def _scope(resource: Resource, key: str) -> Q:

@@ -270,6 +270,30 @@ class AccessForm(_Form):
     )
 
 
+class SiteBackendForm(_Form):
+    """A backend that runs at the provider's site: all the rest of it is said there.
+
+    plugin   asked for only where it is none of those that are installed here
+    """
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=120,
+        help_text=_("How people at the provider call this backend; it stands in the agent's file as well."),
+    )
+    plugin = forms.CharField(
+        label=_("Plugin"),
+        max_length=40,
+        help_text=_("Its key, as it is installed at the site: small letters, digits, “-” and “_”."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def __init__(self, data: Any = None, *, plugin: str = "", name: str = "") -> None:
+        super().__init__(data, initial={"name": name})
+        if plugin:
+            del self.fields["plugin"]
+
+
 class ConnectForm(_Form):
     backend = forms.ModelChoiceField(label=_("Backend"), queryset=Backend.objects.none())
 

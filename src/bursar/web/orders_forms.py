@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from bursar.catalogue.models import Component, Offering, Plan
-from bursar.provisioning.models import ApprovalPolicy, Order
+from bursar.provisioning.models import ApprovalPolicy, Order, ProviderMessage
 from bursar.provisioning.services import ProviderApproval
 from bursar.structure.models import Organization, Workspace
 from bursar.structure.roles import ROLE_TITLES, Role
@@ -135,6 +135,27 @@ class ChangeForm(forms.Form):
             "comment": given["comment"],
             "idempotency_key": given["key"],
         }
+
+
+class MessageForm(forms.Form):
+    """What the provider's side says of an order or a resource."""
+
+    text = forms.CharField(
+        label=_("A message, seen by both sides"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    level = forms.ChoiceField(label=_("It is a"), choices=ProviderMessage.Level.choices)
+    progress = forms.IntegerField(
+        label=_("Done so far"),
+        required=False,
+        min_value=0,
+        max_value=100,
+        help_text=_("Empty: not told."),
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="message-%s")
+        self.fields["progress"].suffix = "%"  # type: ignore[attr-defined]
 
 
 class ReasonForm(forms.Form):

@@ -62,6 +62,15 @@ LOOKS: Final[Mapping[str, Look]] = {
     "unknown": Look("secondary", _("Not checked yet"), icon="help"),
     "warning": Look("orange", _("Warning"), icon="alert-triangle"),
     "broken": Look("red", _("Broken"), icon="plug-connected-x"),
+    # agents at providers' sites
+    "unseen": Look("yellow", _("No agent yet"), icon="hourglass"),
+    "heard": Look("green", _("Agent at work"), icon="heartbeat"),
+    "silent": Look("red", _("Agent silent"), icon="heart-off"),
+    "stopped": Look("red", _("Agent stopped"), icon="player-stop"),
+    "dropped": Look("red", _("Its agent names it no longer"), icon="unlink"),
+    # what a provider's side says
+    "info": Look("azure", _("Note"), icon="info-circle"),
+    "error": Look("red", _("Trouble"), icon="alert-circle"),
     # local accounts
     "wanted": Look("yellow", _("Asked for"), icon="hourglass"),
     "blocked": Look("red", _("Blocked"), icon="ban"),

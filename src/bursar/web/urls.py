@@ -15,6 +15,7 @@ NOUNS: Final = (
     "catalogue",
     "marketplace",
     "provider",
+    "set_aside",
     "orders",
     "resources",
     "accounts",

@@ -12,7 +12,8 @@ from django.urls import reverse
 
 from bursar.kernel.clock import stated_time
 from bursar.provisioning import services
-from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, Resource, Side
+from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, ProviderMessage, Resource, Side
+from bursar.provisioning.services.messages import note_mended
 from bursar.structure.models import Person
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 from tests.factories.structure import make_person
@@ -256,3 +257,163 @@ def test_policy_pages__lines_of_the_university_and_the_offering__are_read_in_wor
     order = place_order(world, terms_accepted=True)
     order = services.approve_order(order_id=order.pk, side=Side.CONSUMER, by=world.owner, at=world.at)
     assert order.state == "executing"
+
+
+# ------------------------------------------------------------------------------------------------ messages
+@pytest.fixture
+def executing(world: World) -> Order:
+    make_resource(world, terms_accepted=True)
+    run_jobs(only="provisioning")
+    order = Order.objects.get()
+    assert order.state == "executing"
+    return order
+
+
+def addresses_of(order: Order) -> list[tuple[str, str]]:
+    """(the page, where its form goes) of an order and its resource."""
+    assert order.resource is not None
+    return [
+        (reverse(f"{kind}", args=[pk]), reverse(f"{kind}_say", args=[pk]))
+        for kind, pk in (("order", order.pk), ("resource", order.resource.pk))
+    ]
+
+
+def said_on(response: Any) -> str:
+    """What stands in the card of messages."""
+    card = re.search(r'<section [^>]*id="said">.*?</section>', response.content.decode(), re.DOTALL)
+    assert card is not None
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", card[0])).split())
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["order", "resource"])
+def test_message__said_by_the_provider__is_read_by_both_sides_newest_first(
+    world: World, executing: Order, place: int
+) -> None:
+    page, say = addresses_of(executing)[place]
+    manager, customer = logged_in(world.manager), logged_in(world.pi)
+    assert "Nothing was said yet." in said_on(manager.get(page))
+    assert said_on(customer.get(page)) == "From the provider The provider has said nothing about it yet."
+    first = manager.post(say, {"text": "The rack is <b>full</b>.", "level": "warning", "progress": ""})
+    assert (first.status_code, first["Location"]) == (302, page)
+    manager.post(say, {"text": "Half of it stands.", "level": "info", "progress": "50"})
+    name = world.manager.full_name
+    told = f"Note {name} just now 50 % Half of it stands. Warning {name} just now The rack is <b>full</b>."
+    assert said_on(customer.get(page)) == f"From the provider {told}"
+    assert told in said_on(manager.get(page))
+    assert "The rack is &lt;b&gt;full&lt;/b&gt;." in customer.get(page).content.decode()
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["order", "resource"])
+def test_message__with_progress__draws_a_bar_while_the_work_is_under_way(
+    world: World, executing: Order, place: int
+) -> None:
+    page, say = addresses_of(executing)[place]
+    manager = logged_in(world.manager)
+
+    def bar() -> list[str]:
+        return re.findall(r'data-progress="(\d+)"', logged_in(world.pi).get(page).content.decode())
+
+    assert bar() == []
+    manager.post(say, {"text": "Begun.", "level": "info", "progress": "0"})
+    assert bar() == ["0"]
+    manager.post(say, {"text": "Most of it.", "level": "info", "progress": "80"})
+    assert bar() == ["80"]
+    manager.post(say, {"text": "It waits for a cable.", "level": "warning", "progress": ""})
+    assert bar() == []
+    manager.post(say, {"text": "Nearly.", "level": "info", "progress": "99"})
+    assert bar() == ["99"]
+    assert executing.resource is not None
+    services.confirm_work(resource_id=executing.resource.pk, by=world.manager, at=world.at + timedelta(seconds=1))
+    assert bar() == []
+
+
+def test_message__of_earlier_work__is_no_progress_of_the_next(world: World) -> None:
+    resource = ready(world)
+    logged_in(world.manager).post(
+        reverse("resource_say", args=[resource.pk]), {"text": "All of it.", "level": "info", "progress": "90"}
+    )
+    with stated_time(world.at + timedelta(hours=1)):
+        logged_in(world.pi).post(
+            reverse("resource_change", args=[resource.pk]),
+            {"plan": resource.plan_id, "limits.storage": 30, "key": "k"},
+        )
+        change = Order.objects.latest("pk")
+        for side, by in ((Side.CONSUMER, world.owner), (Side.PROVIDER, world.manager)):
+            if Order.objects.get(pk=change.pk).state != "executing":
+                services.approve_order(order_id=change.pk, side=side, by=by, at=world.at + timedelta(hours=1))
+        assert Order.objects.get(pk=change.pk).state == "executing"
+        page = logged_in(world.pi).get(reverse("resource", args=[resource.pk])).content.decode()
+    assert "All of it." in page
+    assert "data-progress" not in page
+
+
+def test_message__on_an_order__stands_on_its_resource_as_well(world: World, executing: Order) -> None:
+    services_page, say = addresses_of(executing)[0]
+    logged_in(world.manager).post(say, {"text": "Ordered from the vendor.", "level": "info"})
+    assert executing.resource is not None
+    shown = said_on(logged_in(world.pi).get(reverse("resource", args=[executing.resource.pk])))
+    assert f"on order #{executing.pk} Ordered from the vendor." in shown
+    assert services_page in logged_in(world.pi).get(reverse("resource", args=[executing.resource.pk])).content.decode()
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["order", "resource"])
+@pytest.mark.parametrize(
+    "sent, said",
+    [
+        ({"text": "", "level": "info"}, "This field is required"),
+        ({"text": " \n ", "level": "info"}, "This field is required"),
+        ({"text": "x" * 2001, "level": "info"}, "at most 2000 characters"),
+        ({"text": "a\u202eb", "level": "info"}, "cannot be seen"),
+        ({"text": "Words", "level": "shout"}, "Select a valid choice"),
+        ({"text": "Words", "level": "info", "progress": "101"}, "less than or equal to 100"),
+        ({"text": "Words", "level": "info", "progress": "half"}, "Enter a whole number"),
+    ],
+)
+def test_message__bad_input__says_so_keeps_what_was_typed_and_writes_nothing(
+    world: World, executing: Order, place: int, sent: dict[str, str], said: str
+) -> None:
+    _page, say = addresses_of(executing)[place]
+    response = logged_in(world.manager).post(say, sent)
+    assert response.status_code == 422
+    assert said in said_on(response)
+    assert sent["text"].strip() in response.content.decode()
+    assert not ProviderMessage.objects.exists()
+
+
+def test_message__of_the_loop_itself__stands_there_as_the_systems(world: World, executing: Order) -> None:
+    assert executing.resource is not None
+    note_mended(resource=executing.resource, words="Its limits were others.", at=world.at)
+    shown = said_on(logged_in(world.pi).get(reverse("resource", args=[executing.resource.pk])))
+    assert shown == "From the provider Warning the system just now Mended: Its limits were others."
+
+
+def test_message__by_the_customer_or_a_stranger__is_refused(world: World, executing: Order) -> None:
+    for page, say in addresses_of(executing):
+        assert "<form" not in said_on(logged_in(world.pi).get(page))
+        assert logged_in(world.pi).post(say, {"text": "Mine.", "level": "info"}).status_code == 403
+        assert logged_in(make_person()).post(say, {"text": "Mine.", "level": "info"}).status_code == 404
+    assert not ProviderMessage.objects.exists()
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["order", "resource"])
+def test_messages__more_of_them__same_number_of_queries_and_fifty_are_shown(
+    world: World, executing: Order, place: int, django_assert_num_queries: Any, django_assert_max_num_queries: Any
+) -> None:
+    assert executing.resource is not None
+    page, _say = addresses_of(executing)[place]
+    about = {"order": executing} if place == 0 else {"resource": executing.resource}
+    client = logged_in(world.manager)
+
+    def grow(count: int) -> None:
+        ProviderMessage.objects.bulk_create(
+            ProviderMessage(**about, text=f"Message {n}", by=make_person(), at=world.at) for n in range(count)
+        )
+
+    grow(1)
+    client.get(page)
+    with django_assert_max_num_queries(90) as first:
+        client.get(page)
+    grow(60)
+    with django_assert_num_queries(len(first)):
+        response = client.get(page)
+    assert said_on(response).count("Message ") == 50

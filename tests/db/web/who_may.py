@@ -358,7 +358,17 @@ page(
     see=SEES_PROVIDER,
     query=lambda w: f"{of_centre(w)}&plugin=manual",
 )
+page(
+    "provider_backend_create",
+    *[may(P.MANAGE_BACKENDS, "centre")] * 2,
+    see=SEES_PROVIDER,
+    query=lambda w: f"{of_centre(w)}&runs=site&plugin=manual",
+    body=lambda w: {"name": "At the site"},
+)
 page("provider_backend", SEES_PROVIDER, pk="backend")
+page("backend_set_aside", SEES_PROVIDER, pk="backend")
+page("backend_send_again", None, may(P.REPORT_USAGE, "centre"), pk="backend", body=lambda w: {"all": "1"})
+page("backend_give_up", None, may(P.WRITE_OFF, "centre"), pk="backend", body=lambda w: {"reason": "Never right."})
 page("provider_backend_edit", *[may(P.MANAGE_BACKENDS, "centre")] * 2, pk="backend")
 for name in ("provider_backend_test", "provider_backend_switch", "provider_backend_delete"):
     page(name, None, may(P.MANAGE_BACKENDS, "centre"), pk="backend")
@@ -410,6 +420,7 @@ page("order_cancel", None, APPROVES, pk="order")
 page("order_retry", None, ORDERS | HANDLES, pk="order")
 page("order_comment", None, SEES_PROJECT | HANDLES, pk="order", body=lambda w: {"text": "Please."})
 page("order_assign", None, HANDLES, pk="order")
+page("order_say", None, HANDLES, pk="order", body=lambda w: {"text": "Half of it.", "level": "info"})
 page("project_policies", SEES_PROJECT, may(P.EDIT_PROJECT, "project"), pk="project")
 page("organization_policies", SEES_ORGANIZATION, may(P.EDIT_ORGANIZATION, "university"), pk="university")
 
@@ -422,6 +433,7 @@ page("resource_draft", None, ORDERS, pk="resource")
 page("resource_terminate", ORDERS, ORDERS, pk="resource")
 page("resource_end", APPROVES | HANDLES, APPROVES | HANDLES, pk="resource")
 page("resource_rename", None, ORDERS, pk="resource")
+page("resource_say", None, HANDLES, pk="resource", body=lambda w: {"text": "Half of it.", "level": "info"})
 for name in ("resource_pause", "resource_resume", "resource_ask_again"):
     page(name, None, ORDERS | HANDLES, pk="resource")
 page("resource_act", ORDERS, ORDERS, pk="resource", action="restart")

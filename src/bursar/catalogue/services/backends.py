@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -35,7 +35,6 @@ from bursar.structure.roles import Permission, may, require
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 20
-AGENT_SILENT: Final = timedelta(minutes=2)
 _PLUGIN_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 FINDINGS_MAX: Final = 50
 
@@ -244,7 +243,7 @@ def _heard_of(backend: Backend) -> Health:
     seen = agent.seen_at.isoformat(sep=" ", timespec="seconds")
     if agent.stopped_at is not None:
         return _broken(title, _("The agent on %(host)s was stopped at %(at)s.") % {"host": agent.host, "at": seen})
-    if agent.seen_at < now() - AGENT_SILENT:
+    if agent.is_silent(now()):
         return _broken(
             title, _("The agent on %(host)s was last heard of at %(at)s.") % {"host": agent.host, "at": seen}
         )

@@ -21,6 +21,7 @@ from bursar.kernel.refusals import words
 from bursar.provisioning import policies, selectors, services
 from bursar.provisioning.lifecycle import OPEN_ORDER_STATES, ORDER_STATE_TITLES
 from bursar.provisioning.models import ApprovalPolicy, Order, Resource, Side
+from bursar.provisioning.services.messages import post_message
 from bursar.provisioning.services.policies import Line, provider_approval_of
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, require
@@ -32,6 +33,7 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.order_form import SchemaForm
 from bursar.web.orders_forms import (
     LIMIT,
+    MessageForm,
     OptionalReasonForm,
     OrderForm,
     PolicyLineForm,
@@ -235,6 +237,10 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
 
 # ------------------------------------------------------------------------------------------------ one order
 def order(request: HttpRequest, pk: int) -> HttpResponse:
+    return _order_page(request, pk, MessageForm())
+
+
+def _order_page(request: HttpRequest, pk: int, message_form: MessageForm) -> HttpResponse:
     details = selectors.order_details(viewer_of(request), pk, at=at_of(request))
     components = {c.key: c for c in details.order.offering.components.select_related("category")}
     limits = [(components[k], v) for k, v in details.order.limits.items() if k in components]
@@ -263,8 +269,9 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
         ),
         "reject_form": ReasonForm(),
         "cancel_form": OptionalReasonForm(),
+        "say_url": reverse("order_say", args=[pk]) if details.may_handle else "",
     }
-    return page(request, "bursar/orders/order.html", context)
+    return page(request, "bursar/orders/order.html", context, form=message_form)
 
 
 def shown_value(value: Any) -> str:
@@ -346,6 +353,20 @@ def order_comment(request: HttpRequest, pk: int) -> HttpResponse:
     selectors.order_for(viewer_of(request), pk, at=at_of(request))
     services.comment_order(order_id=pk, text=request.POST.get("text", ""), by=viewer_of(request), at=at_of(request))
     return redirect("order", pk)
+
+
+@require_POST
+def order_say(request: HttpRequest, pk: int) -> HttpResponse:
+    """A message of the provider's side."""
+    row = selectors.order_for(viewer_of(request), pk, at=at_of(request))
+    require(viewer_of(request), Permission.HANDLE_ORDERS, row.offering.provider.organization, at_of(request))
+    form = MessageForm(request.POST)
+    if form.is_valid():
+        with refusals_in(form):
+            post_message(order_id=pk, by=viewer_of(request), at=at_of(request), **form.cleaned_data)
+            messages.success(request, _("Said. Both sides see it."))
+            return redirect("order", pk)
+    return _order_page(request, pk, form)
 
 
 @require_POST
@@ -567,6 +588,7 @@ urlpatterns = [
     path("orders/<int:pk>/cancel", order_cancel, name="order_cancel"),
     path("orders/<int:pk>/retry", order_retry, name="order_retry"),
     path("orders/<int:pk>/comment", order_comment, name="order_comment"),
+    path("orders/<int:pk>/say", order_say, name="order_say"),
     path("orders/<int:pk>/assign", order_assign, name="order_assign"),
     path("projects/<int:pk>/orders/", project_orders, name="project_orders"),
     path("organizations/<int:pk>/orders/", organization_orders, name="organization_orders"),

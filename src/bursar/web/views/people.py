@@ -125,13 +125,22 @@ def tokens(request: HttpRequest) -> HttpResponse:
 def token_create(request: HttpRequest) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     places = organizations_where(viewer, Permission.VIEW_ORGANIZATION, at).order_by("name")
-    form = TokenForm(request.POST or None, organizations=places)
+    form = TokenForm(request.POST or None, organizations=places, initial=_proposed(request))
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             made = services.create_token(person=viewer, by=viewer, at=at, **form.cleaned_data)
             request.session[NEW_TOKEN] = seal(made.token)
             return redirect("tokens")
     return page(request, "bursar/structure/token_form.html", {}, form=form)
+
+
+def _proposed(request: HttpRequest) -> dict[str, object]:
+    """What a page that needs a token proposes in the address; nothing is made before the form is sent."""
+    proposed: dict[str, object] = {
+        key: request.GET[key][:100] for key in ("name", "organization") if request.GET.get(key)
+    }
+    scopes = [scope.value for scope in TokenScope if scope.value in request.GET.getlist("scope")]
+    return {**proposed, **({"scopes": scopes} if scopes else {})}
 
 
 def token_roll(request: HttpRequest, pk: int) -> HttpResponse:

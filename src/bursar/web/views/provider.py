@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -17,9 +19,21 @@ from bursar.catalogue.errors import InvalidOrderForm, PluginBroken, PluginNotFou
 from bursar.catalogue.models import Backend, Component, Offering, ServiceProvider
 from bursar.catalogue.order_form import validate_schema
 from bursar.plugins.contract import PROTOCOLS
+from bursar.provisioning import selectors as provisioning
 from bursar.provisioning.services.account_policies import policy_of
 from bursar.structure.roles import Permission, require
 from bursar.web import panels
+from bursar.web.agent_status import (
+    COMMANDS,
+    CONFIGURATION_FILE,
+    INSTALL,
+    TOKEN_FILE,
+    clock_difference,
+    configuration_for,
+    read_declared,
+    read_rival,
+    read_status,
+)
 from bursar.web.backend_form import BackendForm
 from bursar.web.catalogue_forms import (
     AccessForm,
@@ -34,6 +48,7 @@ from bursar.web.catalogue_forms import (
     PlanForm,
     PricesForm,
     ProviderForm,
+    SiteBackendForm,
     VisibilityForm,
     rows_of_schema,
     schema_of_rows,
@@ -109,7 +124,7 @@ def provider(request: HttpRequest, slug: str) -> HttpResponse:
         "bursar/provider/provider.html",
         {
             "provider": found,
-            "overview": selectors.provider_overview(found),
+            "overview": selectors.provider_overview(found, at),
             "can_edit": request.viewer.may(Permission.EDIT_PROVIDER, found.organization),  # type: ignore[attr-defined]
         },
     )
@@ -159,6 +174,7 @@ def backends(request: HttpRequest) -> HttpResponse:
         columns={
             "name": Column(_("Name"), sort="name"),
             "plugin": Column(_("Plugin"), sort="plugin"),
+            "runs": Column(_("Runs"), sort="runs_at"),
             "health": Column(_("Health"), sort="health"),
             "checked": Column(_("Last test"), sort="checked_at"),
             "offerings": Column(_("Offerings"), sort="offering_count", classes="num"),
@@ -176,13 +192,15 @@ def backends(request: HttpRequest) -> HttpResponse:
                 ],
                 "health",
             ),
+            Filter("runs", _("Anywhere"), Backend.RunsAt.choices, "runs_at"),
         ),
     )
-    titles = {entry.key: entry.title for entry in registry.installed()}
+    for row in listing.rows:
+        row.agent_now = row.agent_state(request.at)  # type: ignore[attr-defined]
     return page(
         request,
         "bursar/provider/backends.html",
-        {"listing": listing, "providers": providers, "titles": titles, "can_create": can_somewhere(request, providers)},
+        {"listing": listing, "providers": providers, "can_create": can_somewhere(request, providers)},
     )
 
 
@@ -212,12 +230,16 @@ def provider_asked(request: HttpRequest, permission: Permission) -> ServiceProvi
     return found
 
 
+AT_SITE = Backend.RunsAt.SITE.value
+ANOTHER = "another"  # a plugin that is not installed here, whose key is typed in
+
+
 def backend_create(request: HttpRequest) -> HttpResponse:
-    """Choose the plugin, then fill in what its settings ask for."""
+    """Choose where it runs and the plugin, then fill in what its settings ask for: at the site nothing but its name."""
     found = provider_asked(request, Permission.MANAGE_BACKENDS)
     providers = [p for p in providers_of_viewer(request) if p.revoked_at is None]
-    key = request.GET.get("plugin", "")
-    if found is None or not key:
+    key, at_site = request.GET.get("plugin", ""), request.GET.get("runs") == AT_SITE
+    if found is None or not (key or (at_site and ANOTHER in request.GET)):
         return page(
             request,
             "bursar/provider/backend_plugin.html",
@@ -225,9 +247,12 @@ def backend_create(request: HttpRequest) -> HttpResponse:
                 "provider": found,
                 "providers": providers,
                 "plugins": registry.installed(),
-                "broken": registry.broken(),
+                "broken": [] if at_site else registry.broken(),
+                "at_site": at_site,
             },
         )
+    if at_site:
+        return _connect_at_site(request, found, key)
     plugin = registry.entry(key)
     form = BackendForm(plugin.plugin.Settings, request.POST or None, operator=_is_operator(request))
     if request.method == "POST" and form.is_valid():
@@ -245,16 +270,35 @@ def backend_create(request: HttpRequest) -> HttpResponse:
     return page(request, "bursar/provider/backend_form.html", {"provider": found, "plugin": plugin}, form=form)
 
 
+def _connect_at_site(request: HttpRequest, found: ServiceProvider, key: str) -> HttpResponse:
+    plugin = registry.entry(key) if key else None
+    form = SiteBackendForm(request.POST or None, plugin=key)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            backend = services.create_backend(
+                provider=found,
+                name=form.cleaned_data["name"],
+                plugin=key or form.cleaned_data["plugin"],
+                values={},
+                runs_at=AT_SITE,
+                **who_and_when(request),
+            )
+            messages.success(request, _("It is known now. Set up its agent: this page says how."))
+            return redirect("provider_backend", backend.pk)
+    context = {"provider": found, "plugin": plugin, "at_site": True}
+    return page(request, "bursar/provider/backend_form.html", context, form=form)
+
+
 def backend(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = seen_by(request)
     found = selectors.backend_of_provider(viewer, pk, at)
     can_edit = request.viewer.may(Permission.MANAGE_BACKENDS, found.provider.organization)  # type: ignore[attr-defined]
-    plugin, trouble, settings = None, "", []
+    plugin, trouble, rows = None, "", []
     try:
         plugin = registry.entry(found.plugin)
-        settings = _settings_rows(plugin.plugin, found) if can_edit else []
+        rows = _settings_rows(plugin.plugin, found) if can_edit and not found.at_site else []
     except (PluginNotFound, PluginBroken) as refusal:
-        trouble = str(refusal)
+        trouble = "" if found.at_site else str(refusal)
     return page(
         request,
         "bursar/provider/backend.html",
@@ -262,13 +306,38 @@ def backend(request: HttpRequest, pk: int) -> HttpResponse:
             "backend": found,
             "plugin": plugin,
             "trouble": trouble,
-            "settings": settings,
-            "abilities": _abilities(found) if plugin else [],
+            "settings": rows,
+            "abilities": _abilities(found) if (found.declared if found.at_site else plugin) else [],
             "offerings": found.offerings.order_by("name", "pk"),
             "can_edit": can_edit,
             "policy": policy_of(found),
+            "set_aside": provisioning.records_set_aside(found).count(),
+            **(_site_context(found, plugin, at) if found.at_site else {}),
         },
     )
+
+
+def _site_context(found: Backend, plugin: registry.InstalledPlugin | None, at: datetime) -> dict[str, Any]:
+    """What the page of a backend at the site shows beside the usual: its agent, and how to set one up."""
+    agent = found.agent
+    status = read_status(agent.status if agent is not None else None)
+    return {
+        "declared": read_declared(found.declared),
+        "agent": agent,
+        "agent_now": found.agent_state(at),
+        "status": status,
+        "resources": provisioning.resources_named(found.provider, status.resource_ids),
+        "rival": read_rival(agent.rival) if agent is not None else None,
+        "clock": clock_difference(agent) if agent is not None else None,
+        "configuration": configuration_for(found, plugin.plugin.Settings if plugin else None, settings.BASE_URL),
+        "configuration_file": CONFIGURATION_FILE,
+        "token_file": TOKEN_FILE,
+        "token_name": f"bursar agent, {found.name}"[:100],
+        "provider_name": str(found.provider),
+        "base_url": settings.BASE_URL,
+        "install": INSTALL,
+        "commands": COMMANDS,
+    }
 
 
 def _settings_rows(plugin: Any, found: Backend) -> list[dict[str, Any]]:
@@ -299,6 +368,8 @@ def backend_edit(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = seen_by(request)
     found = selectors.backend_of_provider(viewer, pk, at)
     require(viewer, Permission.MANAGE_BACKENDS, found.provider.organization, at)
+    if found.at_site:
+        return _rename_at_site(request, found)
     plugin = registry.entry(found.plugin)
     form = BackendForm(
         plugin.plugin.Settings,
@@ -322,6 +393,17 @@ def backend_edit(request: HttpRequest, pk: int) -> HttpResponse:
     return page(request, "bursar/provider/backend_form.html", context, form=form)
 
 
+def _rename_at_site(request: HttpRequest, found: Backend) -> HttpResponse:
+    form = SiteBackendForm(request.POST or None, plugin=found.plugin, name=found.name)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            services.edit_backend(backend=found, name=form.cleaned_data["name"], **who_and_when(request))
+            messages.success(request, _("Saved. Write the new name into the agent's file as well."))
+            return redirect("provider_backend", found.pk)
+    context = {"provider": found.provider, "backend": found, "at_site": True}
+    return page(request, "bursar/provider/backend_form.html", context, form=form)
+
+
 def _is_operator(request: HttpRequest) -> bool:
     return bool(request.viewer.may(Permission.OPERATE_PLATFORM, None))  # type: ignore[attr-defined]
 
@@ -336,7 +418,7 @@ def _to_backend(request: HttpRequest, pk: int) -> Backend:
 def backend_test(request: HttpRequest, pk: int) -> HttpResponse:
     checked = services.check_backend(backend=_to_backend(request, pk), **who_and_when(request))
     said = {
-        "ok": _("It works."),
+        "ok": _("Its agent last found that it works.") if checked.at_site else _("It works."),
         "warning": _("It works, with warnings: see the findings."),
         "broken": _("It does not work: see the findings."),
     }.get(checked.health, _("Its settings changed during the test. Test it again."))

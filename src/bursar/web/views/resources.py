@@ -23,6 +23,7 @@ from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, RESOURCE_STATE_T
 from bursar.provisioning.models import AccountPolicy, Resource
 from bursar.provisioning.selectors import ComponentUsage, ResourceDetails
 from bursar.provisioning.services.imports import AT_ONCE_MAX as TAKEN_AT_ONCE
+from bursar.provisioning.services.messages import post_message
 from bursar.provisioning.services.resources import actions_of
 from bursar.structure.models import Person, Project
 from bursar.structure.roles import Permission, may, require
@@ -31,7 +32,7 @@ from bursar.web.forms import refusals_in
 from bursar.web.http import page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.order_form import SchemaForm
-from bursar.web.orders_forms import ChangeForm
+from bursar.web.orders_forms import ChangeForm, MessageForm
 from bursar.web.panels import Panel, register
 from bursar.web.resources_forms import (
     EndForm,
@@ -132,6 +133,10 @@ def organization_resources(request: HttpRequest, pk: int) -> HttpResponse:
 
 # ------------------------------------------------------------------------------------------------ one resource
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
+    return _resource_page(request, pk, MessageForm())
+
+
+def _resource_page(request: HttpRequest, pk: int, message_form: MessageForm) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     details = selectors.resource_details(viewer, pk, at=at, zone=timezone.get_current_timezone())
     row = details.resource
@@ -152,8 +157,9 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "orders": list(row.orders.order_by("-pk")[:20]),
         "changeable": row.state in {"ok", "paused"} or (row.state == "failed" and row.first_ok_at is not None),
         "removable": row.state in {"ok", "changing", "paused", "failed"},
+        "say_url": reverse("resource_say", args=[pk]) if details.may_handle else "",
     }
-    return page(request, "bursar/resources/resource.html", context)
+    return page(request, "bursar/resources/resource.html", context, form=message_form)
 
 
 def shut_out(details: ResourceDetails, viewer: Person, at: datetime) -> selectors.MyAccount | None:
@@ -276,6 +282,20 @@ def resource_end(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, _("Saved."))
             return redirect("resource", pk)
     return page(request, "bursar/resources/end.html", {"resource": row}, form=form)
+
+
+@require_POST
+def resource_say(request: HttpRequest, pk: int) -> HttpResponse:
+    """A message of the provider's side."""
+    row = _seen(request, pk)
+    require(viewer_of(request), Permission.HANDLE_ORDERS, row.offering.provider.organization, at_of(request))
+    form = MessageForm(request.POST)
+    if form.is_valid():
+        with refusals_in(form):
+            post_message(resource_id=pk, by=viewer_of(request), at=at_of(request), **form.cleaned_data)
+            messages.success(request, _("Said. Both sides see it."))
+            return redirect("resource", pk)
+    return _resource_page(request, pk, form)
 
 
 @require_POST
@@ -500,6 +520,7 @@ urlpatterns = [
     path("resources/<int:pk>/change/draft", resource_draft, name="resource_draft"),
     path("resources/<int:pk>/terminate", resource_terminate, name="resource_terminate"),
     path("resources/<int:pk>/end", resource_end, name="resource_end"),
+    path("resources/<int:pk>/say", resource_say, name="resource_say"),
     path("resources/<int:pk>/rename", resource_rename, name="resource_rename"),
     path("resources/<int:pk>/pause", resource_pause, name="resource_pause"),
     path("resources/<int:pk>/resume", resource_resume, name="resource_resume"),
