@@ -19,18 +19,18 @@ from bursar.plugins import wire
 from bursar.plugins.contract import UsageRecord
 
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS subject (
     kind TEXT NOT NULL, id INTEGER NOT NULL, state TEXT, number INTEGER NOT NULL, done INTEGER NOT NULL,
     PRIMARY KEY (kind, id)
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS subject_open ON subject (kind, id) WHERE done < number;
 CREATE TABLE IF NOT EXISTS measured (backend TEXT NOT NULL, offering INTEGER NOT NULL, mark TEXT NOT NULL,
-    PRIMARY KEY (backend, offering)) STRICT;
+    PRIMARY KEY (backend, offering));
 CREATE TABLE IF NOT EXISTS record (
     place INTEGER PRIMARY KEY, backend TEXT NOT NULL, resource INTEGER NOT NULL, record TEXT NOT NULL, kept_at TEXT NOT NULL,
     stuck TEXT NOT NULL DEFAULT ''
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS record_backend ON record (backend, place);
 """
 
@@ -150,8 +150,11 @@ class Store:
         with self._written() as db:
             db.execute("UPDATE subject SET done = max(done, ?) WHERE kind = ? AND id = ?", (number, kind, pk))
 
-    def begin_anew(self, kept: Mapping[str, Sequence[int]], number: int) -> None:
-        """After a whole snapshot: what was not in it concerns us no longer; the mark is the snapshot's."""
+    def begin_anew(self, kept: Mapping[str, Sequence[int]], number: int, *, ended_before: str = "") -> None:
+        """After a whole snapshot: what was not in it concerns us no longer; the mark is the snapshot's.
+
+        ended_before   an instant: resources that ended earlier are forgotten; of later ones usage may still be out
+        """
         with self._written() as db:
             for kind, ids in kept.items():
                 there = set(ids)
@@ -160,8 +163,14 @@ class Store:
                     for (pk,) in db.execute("SELECT id FROM subject WHERE kind = ?", (kind,))
                     if pk not in there
                 ]
-                # What ended may have usage that is still out; it stays until it is as old as a backend may be late.
+                if kind != "resource":
+                    db.executemany("DELETE FROM subject WHERE kind = ? AND id = ?", gone)
+                    continue
                 db.executemany("UPDATE subject SET done = number WHERE kind = ? AND id = ?", gone)
+                db.executemany(
+                    "DELETE FROM subject WHERE kind = ? AND id = ? AND coalesce(json_extract(state, '$.terminated_at'), '') < ?",
+                    [(kind, pk, ended_before) for kind, pk in gone],
+                )
             db.execute("INSERT OR REPLACE INTO meta VALUES ('mark', ?)", (str(number),))
 
     def subject(self, kind: str, pk: int) -> Subject | None:

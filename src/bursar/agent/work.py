@@ -19,7 +19,7 @@ from bursar import __version__
 from bursar.agent.client import Away, Client, Refused
 from bursar.agent.configuration import BackendPart, Configuration
 from bursar.agent.desk import Desk
-from bursar.agent.metering import Meter
+from bursar.agent.metering import AFTERWARDS, Meter
 from bursar.agent.store import Store, Subject
 from bursar.kernel.clock import now
 from bursar.plugins import wire
@@ -284,7 +284,7 @@ class Agent:
             if part["next"] is None:
                 break
             cursor = part["next"]
-        self.store.begin_anew(seen, number)
+        self.store.begin_anew(seen, number, ended_before=(now() - 2 * AFTERWARDS).isoformat())
         for subject in self.store.outstanding():
             self._queue(subject)
 

@@ -77,6 +77,14 @@ def test_snapshot__without_what_was_known__leaves_nothing_outstanding_of_it(stor
     assert (outstanding(store), store.mark) == ([(2, 7)], 7)
 
 
+def test_snapshot__forgets_what_ended_long_ago_and_keeps_what_may_still_be_measured(store: Store) -> None:
+    ends = {1: "2026-11-01T00:00:00+00:00", 2: "2026-11-20T00:00:00+00:00", 3: None}
+    store.keep_events([event(pk, pk, terminated_at=end) for pk, end in ends.items()], mark=3)
+    store.keep_events([{**event(4, 9), "subject": "order"}], mark=4)
+    store.begin_anew({"resource": [3], "order": []}, 5, ended_before="2026-11-17T00:00:00+00:00")
+    assert ([one.id for one in store.subjects("resource")], store.subjects("order")) == ([2, 3], [])
+
+
 def test_records__and_their_mark__are_kept_together_and_dropped_one_by_one(store: Store) -> None:
     records = [UsageRecord(f"job-{n}", 1, "cpu", n, AT, AT) for n in range(3)]
     store.keep_records("thor", 9, records, "mark-3", AT.isoformat())
