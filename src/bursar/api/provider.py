@@ -1,6 +1,7 @@
 """The provider's side: its feed, its agents, and what they say of resources, usage and the work."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -11,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from ninja import Header, Query, Router, Schema, Status
 from ninja.errors import HttpError
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, field_validator
 
 from bursar.api.auth import address_of, at_of, person_of, token_of
 from bursar.api.paging import Page, Paging, page_of
@@ -38,12 +39,31 @@ router = Router(tags=["Provider's side"])
 
 STATE_BYTES_MAX: Final = 64 * 1024
 RECORDS_MAX: Final = 10_000
+DEPTH_MAX: Final = 20
 _write: Final = msgspec.json.Encoder().encode
 
 ProviderId = Annotated[
     int | None, Query(description="needed only by who sees several providers with this token", alias="provider_id")
 ]
 Session = Annotated[UUID | None, Header(alias="Bursar-Agent", description="the session that the agent said hello with")]
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """What PostgreSQL can keep: texts without zero characters and halves of characters, numbers that are numbers."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number that is none")
+    if depth > DEPTH_MAX:
+        raise ValueError(f"more than {DEPTH_MAX} levels deep")
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one, depth + 1) for key, one in value.items()}
+    return [_plain(one, depth + 1) for one in value] if isinstance(value, list) else value
+
+
+Text = Annotated[str, BeforeValidator(_plain)]
+Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class Strict(Schema):
@@ -147,14 +167,14 @@ def read_snapshot(
 # ------------------------------------------------------------------------------------------------ agents
 class FindingIn(Strict):
     severity: Literal["ok", "warning", "broken"]
-    subject: str = Field(max_length=120)
-    message: str = Field(max_length=1000)
-    advice: str = Field("", max_length=1000)
+    subject: Text = Field(max_length=120)
+    message: Text = Field(max_length=1000)
+    advice: Text = Field("", max_length=1000)
 
 
 class HealthIn(Strict):
     findings: list[FindingIn] = Field(max_length=50)
-    version: str = Field("", max_length=80)
+    version: Text = Field("", max_length=80)
 
     def as_health(self) -> Health:
         return Health(
@@ -163,13 +183,13 @@ class HealthIn(Strict):
 
 
 class DeclaredIn(Strict):
-    name: str = Field(max_length=120, description="of the backend, as on its page")
-    plugin: str = Field(max_length=40)
-    title: str = Field("", max_length=120)
-    version: str = Field("", max_length=80)
-    abilities: list[Annotated[str, Field(max_length=40)]] = Field([], max_length=50)
-    components: list[dict[str, Any]] = Field([], max_length=50)
-    order_form: dict[str, Any] = {}
+    name: Text = Field(max_length=120, description="of the backend, as on its page")
+    plugin: Text = Field(max_length=40)
+    title: Text = Field("", max_length=120)
+    version: Text = Field("", max_length=80)
+    abilities: list[Annotated[Text, Field(max_length=40)]] = Field([], max_length=50)
+    components: list[Json] = Field([], max_length=50)
+    order_form: Json = {}
 
     @field_validator("order_form")
     @classmethod
@@ -180,8 +200,8 @@ class DeclaredIn(Strict):
 class HelloIn(Strict):
     instance: UUID = Field(description="kept on the agent's disk")
     session: UUID = Field(description="made anew by each process; sent as `Bursar-Agent` from now on")
-    host: str = Field(max_length=255)
-    version: str = Field(max_length=40)
+    host: Text = Field(max_length=255)
+    version: Text = Field(max_length=40)
     clock: AwareDatetime = Field(description="what time it is there")
     backends: list[DeclaredIn] = Field(min_length=1, max_length=100)
 
@@ -197,8 +217,8 @@ class HelloOut(Schema):
 
 class BeatIn(Strict):
     clock: AwareDatetime
-    status: dict[str, Any] = Field({}, description="what the agent says of itself: work, spool, failures")
-    health: dict[int, HealthIn] = Field({}, max_length=100, description="backend id -> what its plugin found")
+    status: Json = Field({}, description="what the agent says of itself: work, spool, failures")
+    health: dict[Id, HealthIn] = Field({}, max_length=100, description="backend id -> what its plugin found")
 
     @field_validator("status")
     @classmethod
@@ -323,7 +343,7 @@ def list_agents(request: HttpRequest, provider_id: ProviderId = None) -> Any:
 
 # ------------------------------------------------------------------------------------------------ resources
 class SharesIn(Strict):
-    component: str = Field(max_length=80)
+    component: Text = Field(max_length=80)
     available: int | None = Field(None, ge=0, le=2**63 - 1)
     locked: bool
     reported: int | None = None
@@ -331,9 +351,9 @@ class SharesIn(Strict):
 
 class MadeIn(Strict):
     step: Literal["made"]
-    backend_id: str = Field("", max_length=255)
-    state: dict[str, Any] = {}
-    access: dict[str, Annotated[str, Field(max_length=1000)]] = Field({}, max_length=50)
+    backend_id: Text = Field("", max_length=255)
+    state: Json = {}
+    access: dict[Text, Annotated[Text, Field(max_length=1000)]] = Field({}, max_length=50)
 
     @field_validator("state")
     @classmethod
@@ -347,10 +367,10 @@ class RemovedIn(Strict):
 
 class GroupOfProject(Strict):
     project_id: int
-    slug: str = Field(max_length=80)
-    name: str = Field(max_length=32)
+    slug: Text = Field(max_length=80)
+    name: Text = Field(max_length=32)
     gid: int
-    usernames: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=10_000)
+    usernames: list[Annotated[Text, Field(max_length=64)]] = Field([], max_length=10_000)
 
 
 class GroupIn(Strict):
@@ -361,7 +381,7 @@ class GroupIn(Strict):
 
 class MembersIn(Strict):
     step: Literal["members"]
-    usernames: list[Annotated[str, Field(max_length=64)]] = Field(max_length=10_000)
+    usernames: list[Annotated[Text, Field(max_length=64)]] = Field(max_length=10_000)
 
 
 class QuotaIn(Strict):
@@ -373,17 +393,17 @@ class QuotaIn(Strict):
 class OutcomeIn(Strict):
     step: Literal["answer"]
     paused: bool = False
-    answer: dict[str, Any] = Field(description="`answer`: done, busy, needs_action or refused, and its fields")
+    answer: Json = Field(description="`answer`: done, busy, needs_action or refused, and its fields")
 
 
 class UnreachableIn(Strict):
     step: Literal["unreachable"]
-    message: str = Field(max_length=20_000)
+    message: Text = Field(max_length=20_000)
 
 
 class InStepIn(Strict):
     step: Literal["in_step"]
-    message: str = Field("", max_length=20_000, description="what keeps it from being so; empty = nothing")
+    message: Text = Field("", max_length=20_000, description="what keeps it from being so; empty = nothing")
     unreachable: bool = False
 
 
@@ -479,7 +499,7 @@ class AccountAnswerIn(Strict):
     """What a backend answered when it was asked to make, block or remove an account."""
 
     work: Literal["make", "block", "remove"]
-    answer: dict[str, Any] = Field(description="`answer`: done, busy, needs_action or refused, and its fields")
+    answer: Json = Field(description="`answer`: done, busy, needs_action or refused, and its fields")
 
 
 class AccountStateOut(Schema):
@@ -570,7 +590,7 @@ class TakenOut(Schema):
 
 
 class RecordsIn(Strict):
-    records: list[dict[str, Any]] = Field(max_length=RECORDS_MAX, description="as `UsageRecord` of the plugin contract")
+    records: list[Json] = Field(max_length=RECORDS_MAX, description="as `UsageRecord` of the plugin contract")
 
 
 class SetAsideOut(Schema):
@@ -587,12 +607,12 @@ class SetAsideOut(Schema):
 
 
 class ChosenIn(Strict):
-    ids: list[int] | None = Field(None, max_length=10_000, description="null: all")
+    ids: list[Id] | None = Field(None, max_length=10_000, description="null: all")
 
 
 class GiveUpIn(Strict):
-    ids: list[int] = Field(min_length=1, max_length=1_000)
-    reason: str = Field(max_length=1_000)
+    ids: list[Id] = Field(min_length=1, max_length=1_000)
+    reason: Text = Field(max_length=1_000)
 
 
 class SentOut(Schema):
@@ -640,11 +660,11 @@ def _trouble(one: Any) -> dict[str, Any]:
 
 
 class FoundIn(Strict):
-    backend_id: str = Field(min_length=1, max_length=255)
-    name: str = Field(max_length=1_000)
-    limits: dict[str, int] = {}
-    form: dict[str, Any] = {}
-    state: dict[str, Any] = {}
+    backend_id: Text = Field(min_length=1, max_length=255)
+    name: Text = Field(max_length=1_000)
+    limits: dict[Text, int] = {}
+    form: Json = {}
+    state: Json = {}
 
     @field_validator("form", "state")
     @classmethod
@@ -717,7 +737,7 @@ def give_up(request: HttpRequest, backend_id: int, payload: GiveUpIn) -> Any:
 
 # ------------------------------------------------------------------------------------------------ messages
 class MessageIn(Strict):
-    text: str = Field(max_length=2_000)
+    text: Text = Field(max_length=2_000)
     level: Literal["info", "warning", "error"] = "info"
     progress: int | None = Field(None, description="per cent of the work")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client as Requests
 
 from bursar.accounting.selectors import wallet_state
 from bursar.agent.client import Away, Refused
@@ -17,6 +18,7 @@ from bursar.catalogue.models import Agent as AgentRow
 from bursar.catalogue.models import Offering
 from bursar.events.models import Event
 from bursar.kernel.clock import stated_time
+from bursar.plugins import wire
 from bursar.plugins.contract import BackendUnreachable, Busy, UsageRecord
 from bursar.plugins.contract import Refused as PluginRefused
 from bursar.provisioning import services
@@ -351,6 +353,45 @@ def test_mend__taken_away_and_changed_by_hand__is_made_again_and_told(world: Wor
     agent.mend_all()
     work_off(agent)
     assert resource.messages.count() == 2  # nothing was to be mended
+
+
+# ------------------------------------------------------------------------------------------------ hostile words
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ('{"clock": "2026-11-21T12:00:00Z", "status": {"a": 1e400}}', 422),
+        ('{"clock": "2026-11-21T12:00:00Z", "status": {"a": NaN}}', 422),
+        ('{"clock": "2026-11-21T12:00:00Z", "status": {"a": "\\u0000 \\ud800"}}', 200),
+        ('{"clock": "2026-11-21T12:00:00Z", "status": {"a": ' + "[" * 30 + "]" * 30 + "}}", 422),
+        ('{"clock": "2026-11-21T12:00:00Z", "health": {"99999999999999999999": {"findings": []}}}', 422),
+    ],
+)
+def test_beat__words_that_no_table_can_keep__are_refused_or_cleaned(site: Site, text: str, status: int) -> None:
+    site.start()
+    headers = {"Authorization": f"Bearer {site.line.token}", "Bursar-Agent": str(site.line.session)}
+    answer = Requests(headers=headers).post("/api/v1/provider/agent/beat", text, content_type="application/json")
+    assert answer.status_code == status, answer.content
+    if status == 200:
+        assert AgentRow.objects.get().status == {"a": " ?"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"period_start": "2026-11-21T10:00:00"}, "time_without_zone"),
+        ({"amount": 2**70}, "amount_too_large"),
+        ({"resource_id": 2**70}, "unknown_resource"),
+        ({"period_end": "2026-11-21T09:00:00Z"}, "period_empty"),
+    ],
+)
+def test_usage__a_record_that_cannot_be__is_set_aside_by_its_name(
+    world: World, site: Site, changes: dict[str, Any], code: str
+) -> None:
+    agent, resource = ready(world, site)
+    told = {**wire.dump(usage(resource, "job-1", 60, world.at)), **changes}
+    answer = agent.client.post(f"/provider/backends/{world.backend.pk}/usage", {"records": [told]})
+    assert ([one["code"] for one in answer["set_aside"]], answer["posted"], used(world)) == ([code], 0, 0)
+    assert SetAside.objects.get().code == code
 
 
 # ------------------------------------------------------------------------------------------------ who is in charge

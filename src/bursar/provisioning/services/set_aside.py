@@ -9,6 +9,7 @@ from django.db.models import F
 
 from bursar.catalogue.models import Backend
 from bursar.events.services import Happening, record
+from bursar.kernel.quantity import TICKS_MAX
 from bursar.plugins import wire
 from bursar.plugins.contract import UsageRecord
 from bursar.provisioning.errors import ReasonNeeded, RecordNotSetAside, TooManySetAside
@@ -32,7 +33,7 @@ def keep(*, backend: Backend, trouble: Iterable[tuple[UsageRecord, str, str]], a
             backend=backend,
             record_id=record_.id[:200],
             component=record_.component[:80],
-            resource_id=record_.resource_id,
+            resource_id=record_.resource_id if 0 <= record_.resource_id <= TICKS_MAX else 0,
             record=wire.dump(record_),
             code=code[:60],
             why=why[:1000],

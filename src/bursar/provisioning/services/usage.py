@@ -196,6 +196,10 @@ def reports_from(
             continue
         if resource.taken_over_at is not None and record.period_end <= resource.taken_over_at:
             continue  # from before it was anybody's here
+        if record.period_start.tzinfo is None or record.period_end.tzinfo is None:
+            why = f"Record {record.id[:80]}: its times need a zone, such as 2026-05-04T10:00:00Z."
+            faults.append(Trouble(record, "time_without_zone", why))
+            continue
         if component.category is None or not is_metered(component):
             continue  # it draws on nothing, or its limit says what is used
         if abs(record.amount) > TICKS_MAX // component.ticks_per_measured:
@@ -259,7 +263,7 @@ def take_from_agent(
         raise BackendNotFound
     if backend.agent_id != agent.pk:
         raise AgentNotInCharge
-    named = {record.resource_id for record in records}
+    named = {record.resource_id for record in records if 0 < record.resource_id <= TICKS_MAX}
     resources = list(
         Resource.objects.filter(pk__in=named, offering__backend=backend)
         .select_related(*RESOURCE_RELATED)
