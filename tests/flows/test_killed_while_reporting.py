@@ -99,7 +99,7 @@ def test_reports__while_everything_is_killed_at_random__are_there_once_when_ackn
     chance = random.Random(kills)
     client = publish(installation)
     client.start()
-    targets = ["serve", "serve", "serve", "postgres", "worker"]
+    targets = ["serve", "postgres", "worker", "serve", "serve"]
     for number in range(kills):
         before = len(client.acknowledged)
         await_true("reports to go on", lambda before=before: len(client.acknowledged) > before, 90)
