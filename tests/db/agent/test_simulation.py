@@ -176,17 +176,19 @@ def wished(world: World, at: datetime) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("seed", "steps"), [(1, 30), pytest.param(3, 3000, marks=pytest.mark.soak)], ids=["some", "thousands"]
+    ("seed", "resources", "steps"),
+    [(1, 10, 30), pytest.param(3, 1000, 600, marks=pytest.mark.soak)],
+    ids=["some", "a thousand"],
 )
 def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
-    at: datetime, tmp_path: Path, request: pytest.FixtureRequest, seed: int, steps: int
+    at: datetime, tmp_path: Path, request: pytest.FixtureRequest, seed: int, resources: int, steps: int
 ) -> None:
     with stated_time(at):
         world = move_to_site(make_world(at=at, quota_gb=1_000_000))
         site = make_site(world, tmp_path / "agent")
         request.addfinalizer(lambda: site.store and site.store.close())
         story = Story(world, site, seed)
-        for _ in range(steps // 3):
+        for _ in range(resources):
             story.order()
     dice = story.dice
     site.line.cut = lambda _path: dice.choices(["", "lost", "unanswered"], [92, 4, 4])[0]
