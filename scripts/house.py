@@ -280,7 +280,8 @@ def python() -> NoReturn:
 # ------------------------------------------------------------------------------------------------ tests and checks
 
 SCRATCH = Path(tempfile.gettempdir()) / f"bursar-test-{os.getuid()}"
-FAST = ["tests/unit", "tests/db", "tests/architecture", "tests/properties", "tests/golden", "tests/flows"]
+# The longest single tests are begun first: at the end nobody waits for them.
+FAST = ["tests/flows", "tests/unit", "tests/db", "tests/architecture", "tests/properties", "tests/golden"]
 
 
 def chromium() -> str | None:
