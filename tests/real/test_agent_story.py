@@ -103,7 +103,7 @@ def test_story__by_an_agent_of_another_user__every_core_second_is_counted(
     installation: Installation, slurm: Cluster, site: Site
 ) -> None:
     story = begin(installation, slurm, site)
-    order_and_approve(story)
+    order_and_approve(story, "Sea ice")
     manager, investigator, owner = (story.people[name] for name in ("manager", "investigator", "owner"))
     assert site.memory_mib() < 100
 
@@ -177,7 +177,7 @@ def test_agent__killed_at_random_while_orders_and_jobs_go_on__nothing_is_lost_or
 ) -> None:
     story = begin(installation, slurm, site)
     chance = random.Random(kills)
-    order_and_approve(story)
+    order_and_approve(story, "Ice sheet")  # an account of its own: sacct keeps the jobs of others under their names
     jobs = []
     for number in range(kills):
         jobs.append(slurm.submit("alice", story.account, f"sleep {chance.randint(1, 4)}", f"--ntasks={number % 9 + 1}"))

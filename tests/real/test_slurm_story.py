@@ -210,7 +210,7 @@ def _gone(somebody: Somebody, path: str) -> None:
     assert somebody.client.delete(path).status_code == 204
 
 
-def order_and_approve(story: Story) -> None:
+def order_and_approve(story: Story, name: str = "Sea level") -> None:
     """The investigator orders, the university's owner and the centre approve; account, user and limit stand in SLURM."""
     people = story.people
     offering = people["investigator"].get("/offerings")["items"][0]
@@ -219,7 +219,7 @@ def order_and_approve(story: Story) -> None:
         "/orders",
         {
             "workspace_id": story.workspace_id, "offering_id": offering["id"], "plan_id": plan["id"],
-            "name": "Sea level", "limits": {}, "form": {},
+            "name": name, "limits": {}, "form": {},
         },
     )  # fmt: skip
     assert order["state"] == "pending_consumer"
