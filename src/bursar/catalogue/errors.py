@@ -401,7 +401,7 @@ class AgentNotDeclared(DomainError):
 class BackendNotForAgent(DomainError):
     """What an agent's configuration names is not there, is another plugin's, or runs beside the server."""
 
-    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "backend_not_for_agent"
     message: ClassVar[str] = N_(
         "This provider has no backend “{name}” with the plugin “{plugin}” that runs at its site. It has: {known}."

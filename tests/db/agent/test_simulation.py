@@ -177,7 +177,7 @@ def wished(world: World, at: datetime) -> dict[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("seed", "resources", "steps"),
-    [(1, 10, 30), pytest.param(3, 1000, 600, marks=pytest.mark.soak)],
+    [(1, 4, 15), pytest.param(3, 1000, 600, marks=pytest.mark.soak)],
     ids=["some", "a thousand"],
 )
 def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
@@ -212,5 +212,5 @@ def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
     promised = sum(one["quota"]["cpu"][0] for one in site.machine.resources.values())
     allocation = Allocation.objects.get(wallet__workspace=world.workspace, wallet__category=world.cpu)
     assert promised <= allocation.quota_ticks
-    assert len(story.done) >= 7
+    assert len(story.done) >= 5
     print(f"{steps} steps: {story.done}; {len(expected)} resources")

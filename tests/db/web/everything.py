@@ -21,10 +21,11 @@ from bursar.grants import services as grants
 from bursar.grants.models import Notice, Recipient
 from bursar.kernel.clock import stated_time
 from bursar.metering.services import post_reports
-from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome
+from bursar.plugins import wire
+from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome, UsageRecord
 from bursar.plugins.manual.plugin import ManualSettings
 from bursar.provisioning import services as provisioning
-from bursar.provisioning.models import ApprovalPolicy, Order, Resource, Side
+from bursar.provisioning.models import ApprovalPolicy, Order, Resource, SetAside, Side
 from bursar.provisioning.services.policies import Line
 from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project
@@ -229,6 +230,11 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.personal_order = order(personal, w.open_offering, owner, "own")
     w.resource = running(order(workspace, w.offering, w.bystander, "runs"))
     w.personal_resource = running(order(personal, w.open_offering, owner, "runs too"))
+    w.record = SetAside.objects.create(
+        backend=w.backend, record_id="job-1", component="cpu", resource_id=1,
+        record=wire.dump(UsageRecord("job-1", 10**6, "cpu", 60, AT, AT)), code="unknown_resource",
+        why="There is no such resource.", first_at=AT, last_at=AT,
+    )  # fmt: skip
     w.local_account = provisioning.set_local_account(
         backend=w.backend, person=w.bystander, username="by", by=None, at=AT
     )

@@ -1012,7 +1012,7 @@ op(
     "POST",
     "/backends/{backend_id}/set-aside/give-up",
     may(P.WRITE_OFF, "centre"),
-    lambda w: {"ids": [1], "reason": "It is of a test."},
+    lambda w: {"ids": [w.record.pk], "reason": "It is of a test."},
 )
 op("POST", "/provider/orders/{order_id}/messages", HANDLES, lambda w: {"text": "Soon."}, see=SEES_PROVIDER)
 op("POST", "/provider/resources/{resource_id}/messages", HANDLES, lambda w: {"text": "Soon."}, see=SEES_PROVIDER)

@@ -1,6 +1,7 @@
 """Trying a backend by hand, with the example that the documentation ships."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_try__ensure_then_observe__tells_the_answers(settings: Path) -> None:
         "access": {"Workbench": "r1", "To begin": "workbench begin r1"},
         "changed": [],
     }
-    assert said.startswith(f"$ {EXAMPLE / 'workbench.py'}    # ended with 0 after ")
+    assert said.startswith(f"$ {shlex.quote(str(EXAMPLE / 'workbench.py'))}    # ended with 0 after ")
     code, said, _ = attempt(settings, "observe")
     assert code == 0
     assert answer_of(said)["presence"] == "ok"
