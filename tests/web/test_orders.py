@@ -53,8 +53,8 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     orderer = visit(world.pi)
     orderer.go(f"/offerings/{world.offering.pk}/")
     page = orderer.page
-    page.get_by_role("link", name="Order", exact=True).click()
-    page.wait_for_load_state("networkidle")
+    with page.expect_navigation(wait_until="networkidle"):
+        page.get_by_role("link", name="Order", exact=True).click()
     page.get_by_label("For", exact=True).select_option(str(world.workspace.pk))
     page.get_by_label("Name of the resource").fill("Spring run")
     page.get_by_text("Large").click()
@@ -67,8 +67,8 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     page.get_by_label("Which GPU").select_option("h100")
     page.get_by_label("I have read the terms").check()
     orderer.check()
-    page.get_by_role("button", name="Place the order").click()
-    page.wait_for_load_state("networkidle")
+    with page.expect_navigation(wait_until="networkidle"):
+        page.get_by_role("button", name="Place the order").click()
     order = Order.objects.get()
     assert (order.form, order.limits) == ({"gpu": True, "model": "h100"}, {"storage": 40})
     assert page.locator("[data-step-state='current']").get_attribute("data-step") == "consumer"
@@ -76,10 +76,10 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     for person, step in ((world.owner, "provider"), (world.manager, "executing")):
         decider = visit(person)
         decider.go("/")
-        decider.page.get_by_role("link", name=re.compile("Spring run")).first.click()
-        decider.page.wait_for_load_state("networkidle")
-        decider.page.get_by_role("button", name="Approve").click()
-        decider.page.wait_for_load_state("networkidle")
+        with decider.page.expect_navigation(wait_until="networkidle"):
+            decider.page.get_by_role("link", name=re.compile("Spring run")).first.click()
+        with decider.page.expect_navigation(wait_until="networkidle"):
+            decider.page.get_by_role("button", name="Approve").click()
         assert decider.page.locator("[data-step-state='current']").get_attribute("data-step") == step
 
     run_jobs(only="reconcile")
@@ -87,14 +87,14 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     worker.go("/provider/orders/")
     worker.page.get_by_role("link", name="Say what was done").click()
     worker.page.get_by_label("Its name there").fill("acc-17")
-    worker.page.get_by_role("button", name="It is done").click()
-    worker.page.wait_for_load_state("networkidle")
+    with worker.page.expect_navigation(wait_until="networkidle"):
+        worker.page.get_by_role("button", name="It is done").click()
     assert Resource.objects.get().state == "ok"
 
     member = visit(world.member)
     member.go("/resources/")
-    member.page.get_by_role("link", name="Spring run").click()
-    member.page.wait_for_load_state("networkidle")
+    with member.page.expect_navigation(wait_until="networkidle"):
+        member.page.get_by_role("link", name="Spring run").click()
     assert "use the account acc-17" in member.page.locator("main").inner_text()
 
 

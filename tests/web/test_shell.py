@@ -50,8 +50,8 @@ def test_demo_card__clicked__logs_that_person_in(visit: Callable[..., Any], sett
     visitor = visit()
     visitor.go("/")
 
-    visitor.page.get_by_role("button", name=re.compile("^Researcher")).click()
-    visitor.page.wait_for_load_state("networkidle")
+    with visitor.page.expect_navigation(wait_until="networkidle"):
+        visitor.page.get_by_role("button", name=re.compile("^Researcher")).click()
 
     assert "Freja Lindqvist" in visitor.page.locator(".topbar .person-name").inner_text()
 
@@ -110,8 +110,8 @@ def test_person_menu__opened__holds_the_way_out(visit: Callable[..., Any]) -> No
 
     visitor.page.get_by_role("button", name="Your menu").click()
     visitor.shoot("person-menu")
-    visitor.page.get_by_role("button", name="Log out").click()
-    visitor.page.wait_for_load_state("networkidle")
+    with visitor.page.expect_navigation(wait_until="networkidle"):
+        visitor.page.get_by_role("button", name="Log out").click()
 
     assert "/account/login" in visitor.page.url
 
