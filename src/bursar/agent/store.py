@@ -150,6 +150,12 @@ class Store:
         with self._written() as db:
             db.execute("UPDATE subject SET done = max(done, ?) WHERE kind = ? AND id = ?", (number, kind, pk))
 
+    def forget_numbers(self) -> None:
+        """The feed's numbers begin lower than those known here: what is known stays, as if it had been read before all."""
+        with self._written() as db:
+            db.execute("UPDATE subject SET number = 0, done = -1")
+            db.execute("DELETE FROM meta WHERE key = 'mark'")
+
     def begin_anew(self, kept: Mapping[str, Sequence[int]], number: int, *, ended_before: str = "") -> None:
         """After a whole snapshot: what was not in it concerns us no longer; the mark is the snapshot's.
 
@@ -160,7 +166,8 @@ class Store:
                 there = set(ids)
                 gone = [
                     (kind, pk)
-                    for (pk,) in db.execute("SELECT id FROM subject WHERE kind = ?", (kind,))
+                    # What came by the feed while the snapshot was read is not in it and is not gone.
+                    for (pk,) in db.execute("SELECT id FROM subject WHERE kind = ? AND number <= ?", (kind, number))
                     if pk not in there
                 ]
                 if kind != "resource":

@@ -297,6 +297,7 @@ class Agent:
         page = self.client.get("/provider/events", after=mark, wait=wait)
         if page["last_number"] < mark:  # it is not the Bursar that we knew: restored from an old copy
             self.say("Bursar's feed is behind what was read already: reading everything anew.")
+            self.store.forget_numbers()
             self.read_snapshot()
             return True
         events = page["events"]

@@ -335,11 +335,12 @@ class Waiting:
             if not begun:
                 begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-            events = [] if news is None else json.loads(news)["events"]
+            page: dict[str, Any] = {"events": [], "last_number": 0} if news is None else json.loads(news)
+            events = page["events"]
             after = str(events[-1]["number"]) if events else after
             frames = b"".join(map(_frame, events)) or b": alive\n\n"
             await send({"type": "http.response.body", "body": frames, "more_body": True})
-            if news is not None and json.loads(news)["last_number"] > int(after):
+            if page["last_number"] > int(after):
                 trusted = 0.0  # there is more than one page: the application has it at once
         await send({"type": "http.response.body", "body": b""})
 

@@ -77,6 +77,20 @@ def test_snapshot__without_what_was_known__leaves_nothing_outstanding_of_it(stor
     assert (outstanding(store), store.mark) == ([(2, 7)], 7)
 
 
+def test_snapshot__read_while_the_feed_went_on__leaves_what_came_meanwhile_outstanding(store: Store) -> None:
+    store.keep_events([event(8, 3)], mark=8)
+    store.begin_anew({"resource": []}, 7)
+    assert outstanding(store) == [(3, 8)]
+
+
+def test_feed__that_begins_lower__is_worked_at_again(store: Store) -> None:
+    store.keep_events([event(50)], mark=50)
+    store.note_done("resource", 1, 50)
+    store.forget_numbers()
+    store.keep_events([event(4)], mark=4)
+    assert (outstanding(store), store.mark) == ([(1, 4)], 4)
+
+
 def test_snapshot__forgets_what_ended_long_ago_and_keeps_what_may_still_be_measured(store: Store) -> None:
     ends = {1: "2026-11-01T00:00:00+00:00", 2: "2026-11-20T00:00:00+00:00", 3: None}
     store.keep_events([event(pk, pk, terminated_at=end) for pk, end in ends.items()], mark=3)
