@@ -37,6 +37,7 @@ from bursar.plugins.contract import (
     Plugin,
     Severity,
     can,
+    words_of,
 )
 from bursar.plugins.contract import (
     Refused as PluginRefused,
@@ -413,8 +414,7 @@ class Agent:
             if isinstance(answer, Busy) and told["still"]:
                 return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
             if isinstance(answer, NeedsAction | PluginRefused) and told["still"]:
-                words = answer.what if isinstance(answer, NeedsAction) else answer.why
-                return self._later(due, name, words, seconds=PAUSE_MAX_SECONDS)
+                return self._later(due, name, words_of(answer), seconds=PAUSE_MAX_SECONDS)
         return Due(time.monotonic() + 1, due.pk, kind="account")
 
     def _ask_account(self, plugin: Plugin, work: str, member: Member) -> Outcome | None:
@@ -447,9 +447,7 @@ class Agent:
             return Due(time.monotonic() + 1, due.pk)
         if isinstance(answer, Busy):
             return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
-        message = (
-            answer.why if isinstance(answer, PluginRefused) else answer.what if isinstance(answer, NeedsAction) else ""
-        )
+        message = words_of(answer)
         if message or desk.state["message"]:
             desk.note_in_step(message)
         return self._later(due, name, message, seconds=PAUSE_MAX_SECONDS) if message else None

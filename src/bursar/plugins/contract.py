@@ -174,6 +174,15 @@ class Refused:
 Outcome = Done | Busy | NeedsAction | Refused
 
 
+def words_of(outcome: Outcome) -> str:
+    """What stands in the way, in the plugin's words; "" of one that is done."""
+    match outcome:
+        case Done():
+            return ""
+        case Busy(message=words) | NeedsAction(what=words) | Refused(why=words):
+            return words
+
+
 class Presence(StrEnum):
     """What the backend shows of a resource."""
 

@@ -28,6 +28,7 @@ from bursar.plugins.contract import (
     Outcome,
     Plugin,
     can,
+    words_of,
 )
 from bursar.plugins.steps import GroupWork, asked
 from bursar.provisioning.abilities import backend_can
@@ -179,14 +180,7 @@ def work_on(ids: Iterable[int]) -> dict[int, Work]:
 def note_answer(account: LocalAccount, work: Work, answer: Outcome) -> None:
     """Keep what a backend answered; whatever stands in the way is written on the account."""
     if not isinstance(answer, Done):
-        words = (
-            answer.message
-            if isinstance(answer, Busy)
-            else answer.what
-            if isinstance(answer, NeedsAction)
-            else answer.why
-        )
-        accounts.note_trouble(account_id=account.pk, message=words)
+        accounts.note_trouble(account_id=account.pk, message=words_of(answer))
     elif work is Work.MAKE:
         uid = answer.state.get("uid")
         told_uid = uid if isinstance(uid, int) and not isinstance(uid, bool) else None

@@ -12,7 +12,7 @@ from typing import Any
 from bursar.catalogue import registry
 from bursar.catalogue.models import Backend
 from bursar.kernel.clock import now
-from bursar.plugins.contract import Busy, Done, NeedsAction, Plugin, Refused
+from bursar.plugins.contract import Busy, Done, NeedsAction, Plugin, Refused, words_of
 from bursar.plugins.steps import GroupWork, QuotaOffer, Step, Unreachable, Wish, asked, bring, keep, mend
 from bursar.provisioning import account_steps
 from bursar.provisioning.desired import wishes_of
@@ -162,7 +162,7 @@ def sync(resource_id: int, *, force: bool = False) -> bool:
         answer = Done() if step is None else step[0]
         if isinstance(answer, Busy):
             return False
-        message = answer.why if isinstance(answer, Refused) else answer.what if isinstance(answer, NeedsAction) else ""
+        message = words_of(answer)
         outcome.note_out_of_step(resource_id=resource.pk, message=message, unreachable=False, at=now())
         return True
 
