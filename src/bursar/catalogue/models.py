@@ -408,6 +408,7 @@ class Component(models.Model):
     measured_unit = models.CharField(_("measured in"), max_length=40, blank=True)
     position = models.PositiveSmallIntegerField(default=0)
     free_while_paused = models.BooleanField(_("free while paused"), default=False)
+    tax_category = models.SlugField(_("tax category"), max_length=40, default="standard")
 
     class Meta:
         db_table = "component"
@@ -484,8 +485,13 @@ class PlanComponent(models.Model):
 
     Rows are only added. In force at an instant is the row with the latest `valid_from` not after it; of several with
     the same `valid_from` the one written last. So an invoice can be computed again from what was known when it was
-    issued.
+    issued. Use may be sold in steps: graduated = each unit at the price of the step it lies in; volume = all units at
+    the price of the step that the month's whole use reaches.
     """
+
+    class Tiers(models.TextChoices):
+        GRADUATED = "graduated", _("graduated")
+        VOLUME = "volume", _("by volume")
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="prices")
     component = models.ForeignKey(Component, on_delete=models.CASCADE, related_name="prices")
@@ -495,6 +501,12 @@ class PlanComponent(models.Model):
         help_text=_("units the plan includes; for fixed components"),
     )
     price = models.DecimalField(_("price"), max_digits=20, decimal_places=10, default=0)
+    tier_kind = models.CharField(_("steps"), max_length=9, choices=Tiers, blank=True)
+    tiers = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="[[from quantity, price], ...] beyond the first; quantities and prices as text",
+    )
     valid_from = models.DateTimeField()
     recorded_at = models.DateTimeField(db_default=Now(), editable=False)
 

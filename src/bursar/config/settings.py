@@ -61,7 +61,7 @@ INSTALLED_APPS = [
     "bursar.catalogue",
     *(
         f"bursar.{name}"
-        for name in ("accounting", "metering", "provisioning", "grants", "delivery", "web", "api")
+        for name in ("accounting", "metering", "provisioning", "grants", "billing", "delivery", "web", "api")
         if (PACKAGE / name / "apps.py").exists()
     ),
 ]

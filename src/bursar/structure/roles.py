@@ -84,7 +84,8 @@ class Permission(StrEnum):
     EDIT_ORGANIZATION = "edit_organization"
     MANAGE_ORGANIZATION_MEMBERS = "manage_organization_members"
     CREATE_PROJECT = "create_project"
-    VIEW_BILLING = "view_billing"
+    VIEW_BILLING = "view_billing"  # invoices, credits and costs of all its projects
+    MANAGE_BUDGETS = "manage_budgets"  # set, raise and lower budgets; agree to what one holds
     ALLOCATE = "allocate"  # hand quota of the scope's own wallets to others
     # a project (or personal workspace)
     VIEW_PROJECT = "view_project"
@@ -94,6 +95,7 @@ class Permission(StrEnum):
     PLACE_ORDER = "place_order"  # to create, change or terminate a resource
     APPROVE_ORDER = "approve_order"  # for the consumer's side
     VIEW_USAGE = "view_usage"  # by person, not only the sums
+    VIEW_COSTS = "view_costs"  # what it costs, and its budgets
     APPLY_FOR_GRANTS = "apply_for_grants"  # ask for quota on behalf of it
     # an organization or a project as a giver of grants
     VIEW_GRANTS = "view_grants"  # read what is asked of it
@@ -110,6 +112,8 @@ class Permission(StrEnum):
     ALLOCATE_ROOT = "allocate_root"
     REPORT_USAGE = "report_usage"
     WRITE_OFF = "write_off"
+    VIEW_REVENUE = "view_revenue"  # what its customers are billed
+    MANAGE_INVOICES = "manage_invoices"  # issue, note payments, give credits and credit notes
 
 
 _P = Permission
@@ -121,6 +125,7 @@ _PROJECT_MANAGER: Final = _PROJECT_MEMBER | {
     _P.CREATE_SUBPROJECT,
     _P.APPROVE_ORDER,
     _P.VIEW_USAGE,
+    _P.VIEW_COSTS,
     _P.ALLOCATE,
     _P.APPLY_FOR_GRANTS,
     _P.VIEW_GRANTS,
@@ -143,6 +148,8 @@ _PROVIDER_MANAGER: Final = _OFFERING_MANAGER | {
     _P.ALLOCATE_ROOT,
     _P.REPORT_USAGE,
     _P.WRITE_OFF,
+    _P.VIEW_REVENUE,
+    _P.MANAGE_INVOICES,
     _P.VIEW_GRANTS,
     _P.JUDGE_GRANTS,
     _P.MANAGE_GRANTS,
@@ -151,6 +158,7 @@ _ORGANIZATION_MANAGER: Final = _PROJECT_MANAGER | {
     _P.VIEW_ORGANIZATION,
     _P.MANAGE_ORGANIZATION_MEMBERS,
     _P.CREATE_PROJECT,
+    _P.MANAGE_BUDGETS,
 }
 _ORGANIZATION_OWNER: Final = _ORGANIZATION_MANAGER | _PROVIDER_MANAGER | {_P.EDIT_ORGANIZATION, _P.VIEW_BILLING}
 
@@ -163,13 +171,17 @@ ROLE_TABLE: Final[Mapping[Role, frozenset[Permission]]] = {
             _P.VIEW_BILLING,
             _P.VIEW_PROJECT,
             _P.VIEW_USAGE,
+            _P.VIEW_COSTS,
             _P.VIEW_GRANTS,
             _P.VIEW_PROVIDER,
+            _P.VIEW_REVENUE,
         }
     ),
     Role.ORGANIZATION_OWNER: _ORGANIZATION_OWNER,
     Role.ORGANIZATION_MANAGER: _ORGANIZATION_MANAGER,
-    Role.BILLING_VIEWER: frozenset({_P.VIEW_ORGANIZATION, _P.VIEW_BILLING, _P.VIEW_PROJECT}),
+    Role.BILLING_VIEWER: frozenset(
+        {_P.VIEW_ORGANIZATION, _P.VIEW_BILLING, _P.VIEW_PROJECT, _P.VIEW_COSTS, _P.VIEW_REVENUE}
+    ),
     Role.PROVIDER_MANAGER: _PROVIDER_MANAGER,
     Role.OFFERING_MANAGER: _OFFERING_MANAGER,
     Role.GRANT_REVIEWER: frozenset({_P.VIEW_ORGANIZATION, _P.VIEW_GRANTS, _P.JUDGE_GRANTS}),
@@ -239,6 +251,7 @@ class TokenScope(StrEnum):
     GRANTS = "grants"
     PROVIDER = "provider"
     USAGE = "usage"
+    BILLING = "billing"
     ROLL = "roll"
 
     @property
@@ -255,6 +268,7 @@ SCOPE_TITLES: Final = {
     TokenScope.GRANTS: _("Apply for grants and judge applications"),
     TokenScope.PROVIDER: _("Manage offerings, backends, orders and accounts of a provider"),
     TokenScope.USAGE: _("Report usage of a provider"),
+    TokenScope.BILLING: _("Issue invoices, note payments, give credits, set budgets"),
     TokenScope.ROLL: _("Replace itself by a successor of the same rights before it ends"),
 }
 
@@ -265,8 +279,10 @@ _READS: Final = frozenset(
         _P.VIEW_BILLING,
         _P.VIEW_PROJECT,
         _P.VIEW_USAGE,
+        _P.VIEW_COSTS,
         _P.VIEW_GRANTS,
         _P.VIEW_PROVIDER,
+        _P.VIEW_REVENUE,
     }
 )
 # Every permission is in exactly one scope apart from the reads, which each scope contains as far as it needs them.
@@ -297,6 +313,7 @@ SCOPE_TABLE: Final[Mapping[TokenScope, frozenset[Permission]]] = {
         _P.WRITE_OFF,
     },
     TokenScope.USAGE: frozenset({_P.VIEW_PROVIDER, _P.REPORT_USAGE}),
+    TokenScope.BILLING: _READS | {_P.MANAGE_INVOICES, _P.MANAGE_BUDGETS},
     TokenScope.ROLL: frozenset(),
 }
 

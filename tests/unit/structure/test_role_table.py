@@ -29,6 +29,7 @@ edit_organization                     x   .     x     .       .            .    
 manage_organization_members           x   .     x     x       .            .    .     .        .  .   .
 create_project                        x   .     x     x       .            .    .     .        .  .   .
 view_billing                          x   x     x     .       x            .    .     .        .  .   .
+manage_budgets                        x   .     x     x       .            .    .     .        .  .   .
 allocate                              x   .     x     x       .            .    .     .        x  x   .
 view_project                          x   x     x     x       x            .    .     .        x  x   x
 edit_project                          x   .     x     x       .            .    .     .        x  x   .
@@ -37,6 +38,7 @@ create_subproject                     x   .     x     x       .            .    
 place_order                           x   .     x     x       .            .    .     .        x  x   x
 approve_order                         x   .     x     x       .            .    .     .        x  x   .
 view_usage                            x   x     x     x       .            .    .     .        x  x   .
+view_costs                            x   x     x     x       x            .    .     .        x  x   .
 apply_for_grants                      x   .     x     x       .            .    .     .        x  x   .
 view_grants                           x   x     x     x       .            x    .     x        x  x   .
 judge_grants                          x   .     x     x       .            x    .     x        x  x   .
@@ -51,6 +53,8 @@ manage_accounts                       x   .     x     .       .            x    
 allocate_root                         x   .     x     .       .            x    .     .        .  .   .
 report_usage                          x   .     x     .       .            x    .     .        .  .   .
 write_off                             x   .     x     .       .            x    .     .        .  .   .
+view_revenue                          x   x     x     .       x            x    .     .        .  .   .
+manage_invoices                       x   .     x     .       .            x    .     .        .  .   .
 """
 ORDER = [
     Role.PLATFORM_OPERATOR,

@@ -33,6 +33,7 @@ KEPT_FIELDS: Final = (
     "ticks_per_measured",
     "measured_unit",
     "free_while_paused",
+    "tax_category",
 )
 
 

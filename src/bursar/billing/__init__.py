@@ -1,0 +1,1 @@
+"""What things cost: rating, invoices, taxes, payments, credits and budgets."""

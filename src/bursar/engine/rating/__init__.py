@@ -1,0 +1,1 @@
+"""From facts to lines: what a resource costs in a month."""
