@@ -618,8 +618,8 @@ def approve_order(*, order_id: int, side: Side, reason: str = "", by: Person, at
     require_to_decide(by, order, side, at)
     decide(order, side, Decision.APPROVED, by=by, at=at, reason=reason.strip()[:2000])
     order.awaited_roles = []
-    _pass(order, side, at=at)
     tell("order.approved", order, by=by, at=at, facts={"side": side.value})
+    _pass(order, side, at=at)
     _advance(order, at=at)
     return order
 
