@@ -33,6 +33,14 @@ class Seller(models.Model):
     closed_until = models.DateField(
         editable=False, help_text="the first month that is not closed; what comes late for those before is adjusted"
     )
+    closed_cut = models.ForeignKey(
+        "Cut",
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="what was known when the last month was closed",
+    )
     last_invoice = models.PositiveBigIntegerField(default=0, editable=False)
     last_credit_note = models.PositiveBigIntegerField(default=0, editable=False)
 

@@ -29,6 +29,18 @@ class Migration(migrations.Migration):
             preserve_default=False,
         ),
         migrations.AddField(
+            model_name="seller",
+            name="closed_cut",
+            field=models.ForeignKey(
+                editable=False,
+                help_text="what was known when the last month was closed",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="billing.cut",
+            ),
+        ),
+        migrations.AddField(
             model_name="creditnote",
             name="after_invoice",
             field=models.PositiveBigIntegerField(
