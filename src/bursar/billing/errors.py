@@ -90,7 +90,9 @@ class InvoiceStillOpen(DomainError):
 class BillingBusy(DomainError):
     kind: ClassVar[Kind] = Kind.UNAVAILABLE
     code: ClassVar[str] = "billing_busy"
-    message: ClassVar[str] = N_("A long change is under way, so what is known cannot be fixed now. Try again in a minute.")
+    message: ClassVar[str] = N_(
+        "A long change is under way, so what is known cannot be fixed now. Try again in a minute."
+    )
 
 
 @dataclass(eq=False)
@@ -229,7 +231,9 @@ class LineNotOfInvoice(DomainError):
 class CreditNoteTooLarge(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "credit_note_too_large"
-    message: ClassVar[str] = N_("Line {line}: at most {left} {currency} can still be taken back, with the line's own sign.")
+    message: ClassVar[str] = N_(
+        "Line {line}: at most {left} {currency} can still be taken back, with the line's own sign."
+    )
     line: int
     left: str
     currency: str
@@ -251,3 +255,74 @@ class TaxCountryMissing(DomainError):
     code: ClassVar[str] = "tax_country_missing"
     message: ClassVar[str] = N_("Say of which country the rate is.")
     field: str = "country"
+
+
+# ------------------------------------------------------------------------------------------------ budgets
+@dataclass(eq=False)
+class BudgetNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "budget_not_found"
+    message: ClassVar[str] = N_("There is no such budget, or you may not see it.")
+
+
+@dataclass(eq=False)
+class BudgetExists(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_exists"
+    message: ClassVar[str] = N_("There is such a budget in {currency} already, of {amount}. Raise or lower that one.")
+    currency: str
+    amount: str
+    field: str = "span"
+
+
+@dataclass(eq=False)
+class BudgetClosed(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_closed"
+    message: ClassVar[str] = N_("This budget is closed. Set a new one.")
+
+
+@dataclass(eq=False)
+class BudgetNegative(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "budget_negative"
+    message: ClassVar[str] = N_("A budget is nothing or more.")
+    field: str = "amount"
+
+
+@dataclass(eq=False)
+class BudgetUnchanged(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "budget_unchanged"
+    message: ClassVar[str] = N_("The budget is {amount} {currency} already.")
+    amount: str
+    currency: str
+    field: str = "amount"
+
+
+@dataclass(eq=False)
+class BudgetReasonNeeded(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "budget_reason_needed"
+    message: ClassVar[str] = N_("Say why, in at most 500 letters: it stands in the budget’s history.")
+    field: str = "reason"
+
+
+@dataclass(eq=False)
+class BudgetPlaceOver(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_place_over"
+    message: ClassVar[str] = N_("“{place}” is archived, so nothing is spent there any more.")
+    place: str
+
+
+@dataclass(eq=False)
+class ThresholdInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "threshold_invalid"
+    message: ClassVar[str] = N_(
+        "Each threshold is a whole number of per cent from 1 to 1000 with one of: {actions}; at most {most}, none twice."
+    )
+    actions: str
+    most: int
+    field: str = "thresholds"

@@ -102,7 +102,13 @@ def subjects_of(
     with connection.cursor() as cursor:
         cursor.execute(
             _SUBJECTS,
-            {"provider": provider_id, "start": start, "end": end, "resources": _list(resources), "customers": _list(customers)},
+            {
+                "provider": provider_id,
+                "start": start,
+                "end": end,
+                "resources": _list(resources),
+                "customers": _list(customers),
+            },
         )
         return [Subject(*row) for row in cursor.fetchall()]
 

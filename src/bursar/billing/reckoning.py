@@ -97,7 +97,12 @@ def rate(
     told   how many resources are rated, of how many
     """
     found = gather(
-        provider_id=terms.provider, month=month_of(month), zone=terms.zone, cut=cut, resources=resources, customers=customers
+        provider_id=terms.provider,
+        month=month_of(month),
+        zone=terms.zone,
+        cut=cut,
+        resources=resources,
+        customers=customers,
     )
     return rate_gathered(terms, month, found, told=told)
 
@@ -276,7 +281,8 @@ def adjustments(now: Iterable[Item], before: Mapping[Key, Invoiced]) -> list[Ite
     for key, was in left.items():
         found.append(_difference(key, None, was))
     return sorted(
-        (one for one in found if one.minor), key=lambda i: (i.month, i.workspace, i.resource, i.component, i.plan, i.price)
+        (one for one in found if one.minor),
+        key=lambda i: (i.month, i.workspace, i.resource, i.component, i.plan, i.price),
     )
 
 
@@ -361,7 +367,11 @@ class Purse:
 def purses_of(credits: Iterable[Credit], digits: int) -> list[Purse]:
     """Credits in the order in which they are used. They come with their offerings read."""
     return [
-        Purse(one.pk, minor(one.amount - one.used, digits), Scope(one.project_id, frozenset(o.pk for o in one.offerings.all())))
+        Purse(
+            one.pk,
+            minor(one.amount - one.used, digits),
+            Scope(one.project_id, frozenset(o.pk for o in one.offerings.all())),
+        )
         for one in credits
     ]
 

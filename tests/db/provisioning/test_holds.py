@@ -357,7 +357,8 @@ def test_submit__a_personal_workspace_and_a_plan_that_costs__nobody_pays(world: 
     found = selectors.preview_order(
         person, offering=world.offering, workspace=own, plan=world.offering.plans.get(), limits={}, at=world.at
     )
-    assert found.refusal is not None and found.refusal.code == "nobody_pays"
+    assert found.refusal is not None
+    assert found.refusal.code == "nobody_pays"
     free = world.free  # type: ignore[attr-defined]
     assert place_order(world, workspace=own, by=person, offering=free, plan_id=free.plans.get().pk).state != "held"
 
