@@ -90,7 +90,9 @@ class InvoiceStillOpen(DomainError):
 class BillingBusy(DomainError):
     kind: ClassVar[Kind] = Kind.UNAVAILABLE
     code: ClassVar[str] = "billing_busy"
-    message: ClassVar[str] = N_("A long change is under way, so what is known cannot be fixed now. Try again in a minute.")
+    message: ClassVar[str] = N_(
+        "A long change is under way, so what is known cannot be fixed now. Try again in a minute."
+    )
 
 
 @dataclass(eq=False)
@@ -229,8 +231,23 @@ class LineNotOfInvoice(DomainError):
 class CreditNoteTooLarge(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "credit_note_too_large"
-    message: ClassVar[str] = N_("Line {line}: at most {left} {currency} can still be taken back, with the line's own sign.")
+    message: ClassVar[str] = N_(
+        "Line {line}: at most {left} {currency} can still be taken back, with the line's own sign."
+    )
     line: int
+    left: str
+    currency: str
+    field: str = "lines"
+
+
+@dataclass(eq=False)
+class CreditNoteBeyondInvoice(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "credit_note_beyond_invoice"
+    message: ClassVar[str] = N_(
+        "Of the whole invoice at most {left} {currency} can still be taken back, for credits or compensations lowered it."
+        " Take back their lines too, or less of the others."
+    )
     left: str
     currency: str
     field: str = "lines"

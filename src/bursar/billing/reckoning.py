@@ -86,7 +86,7 @@ class Rated:
 def rate(
     terms: Terms,
     month: date,
-    cut: Cut,
+    cut: Cut | None,
     *,
     resources: Collection[int] | None = None,
     customers: Collection[int] | None = None,
@@ -97,7 +97,12 @@ def rate(
     told   how many resources are rated, of how many
     """
     found = gather(
-        provider_id=terms.provider, month=month_of(month), zone=terms.zone, cut=cut, resources=resources, customers=customers
+        provider_id=terms.provider,
+        month=month_of(month),
+        zone=terms.zone,
+        cut=cut,
+        resources=resources,
+        customers=customers,
     )
     return rate_gathered(terms, month, found, told=told)
 
@@ -198,8 +203,8 @@ def touched(
         "categories": [int(category) for category in cut.operations],
         "from": [operations.get(category, 0) for category in cut.operations],
         "until": list(cut.operations.values()),
-        # Recorded at the earliest when the month it is of began.
-        "recorded": start - timedelta(minutes=5),
+        # Recorded at the earliest when the month it is of began, and after the cut; a day for clocks that are wrong.
+        "recorded": max(start, since.taken_at if since is not None else start) - timedelta(days=1),
     }
     with connection.cursor() as cursor:
         cursor.execute(_TOUCHED_BY_FACTS, parameters)
@@ -244,7 +249,7 @@ def invoiced(terms: Terms, pairs: Collection[tuple[int, date]], *, before: int |
     if not pairs:
         return found
     ordered = sorted(pairs)
-    parameters = {
+    parameters: dict[str, Any] = {
         "resources": [resource for resource, _ in ordered],
         "months": [month for _, month in ordered],
         "provider": terms.provider,
@@ -276,7 +281,8 @@ def adjustments(now: Iterable[Item], before: Mapping[Key, Invoiced]) -> list[Ite
     for key, was in left.items():
         found.append(_difference(key, None, was))
     return sorted(
-        (one for one in found if one.minor), key=lambda i: (i.month, i.workspace, i.resource, i.component, i.plan, i.price)
+        (one for one in found if one.minor),
+        key=lambda i: (i.month, i.workspace, i.resource, i.component, i.plan, i.price),
     )
 
 
@@ -358,11 +364,15 @@ class Purse:
     scope: Scope
 
 
-def purses_of(credits: Iterable[Credit], digits: int) -> list[Purse]:
+def purses_of(rows: Iterable[Credit], digits: int) -> list[Purse]:
     """Credits in the order in which they are used. They come with their offerings read."""
     return [
-        Purse(one.pk, minor(one.amount - one.used, digits), Scope(one.project_id, frozenset(o.pk for o in one.offerings.all())))
-        for one in credits
+        Purse(
+            one.pk,
+            minor(one.amount - one.used, digits),
+            Scope(one.project_id, frozenset(o.pk for o in one.offerings.all())),
+        )
+        for one in rows
     ]
 
 

@@ -66,7 +66,9 @@ def _is_known(party: Mapping[str, Any]) -> bool:
     return bool(vat.is_valid(number) or vat.is_valid(party["country"] + number))
 
 
-def parties_of(seller: Seller, organization: Organization, customer: Organization, buyer: Buyer | None) -> dict[str, Any]:
+def parties_of(
+    seller: Seller, organization: Organization, customer: Organization, buyer: Buyer | None
+) -> dict[str, Any]:
     """Both parties as they are now, as an invoice keeps them. organization   the seller's"""
     return {
         "seller": {
