@@ -7,20 +7,22 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from bursar.accounting import services as accounting
 from bursar.billing import services as billing
 from bursar.billing.models import Invoice, InvoiceLine
 from bursar.catalogue import services as catalogue
 from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.metering.services import post_reports
 from bursar.provisioning import services as provisioning
-from bursar.provisioning.models import Resource
+from bursar.provisioning.models import Order, Resource, Side
 from bursar.provisioning.services import outcome
 from bursar.provisioning.services.reported import Told, post_told
 from bursar.structure import services as structure
-from bursar.structure.models import Organization
+from bursar.structure.models import Organization, Workspace
 from tests.factories.catalogue import make_plan
 from tests.factories.ledger import make_report
 from tests.factories.provisioning import World, approve_all, make_world, place_order
+from tests.factories.structure import make_organization, make_project, make_workspace
 
 LONG_AGO = datetime(2026, 5, 1, tzinfo=UTC)
 _numbers = count(1)
@@ -28,7 +30,14 @@ _numbers = count(1)
 USAGE_AND_FIXED = (
     {"key": "cpu", "title": "CPU time", "billing": "usage", "unit_name": "core-hours", "category": "cpu"},
     {"key": "base", "title": "Base", "billing": "fixed", "unit_name": "pieces", "ticks_per_unit": 1},
-    {"key": "storage", "title": "Storage", "billing": "limit", "unit_name": "GB", "category": "disk", "limit_max": 1000},
+    {
+        "key": "storage",
+        "title": "Storage",
+        "billing": "limit",
+        "unit_name": "GB",
+        "category": "disk",
+        "limit_max": 1000,
+    },
 )
 
 
@@ -77,8 +86,8 @@ def make_shop(
     world.university.refresh_from_db()
     categories = {"cpu": world.cpu, "disk": world.disk}
     made = {}
-    for fields in components:
-        fields = dict(fields)
+    for stated in components:
+        fields = dict(stated)
         category = categories.get(fields.pop("category", ""))
         fields.setdefault("ticks_per_unit", category.ticks_per_unit if category else 1)
         made[fields["key"]] = catalogue.add_component(
@@ -112,12 +121,28 @@ def another_plan(shop: Shop, prices: Mapping[str, Any], *, at: datetime = LONG_A
     return plan
 
 
+def another_customer(shop: Shop, *, at: datetime = LONG_AGO) -> Workspace:
+    """One more university with a project that has quota of its own."""
+    customer = make_organization(at=at)
+    workspace = make_workspace(make_project(organization=customer, at=at))
+    for category in (shop.world.cpu, shop.world.disk):
+        accounting.allocate(
+            workspace=workspace, category=category, source=None, quota_ticks=1000 * category.ticks_per_unit, start=at,
+            end=at + timedelta(days=365), by=None, at=at,
+        )  # fmt: skip
+    return workspace
+
+
 # ------------------------------------------------------------------------------------------------ resources
 def make_running(shop: Shop, *, at: datetime, **more: Any) -> Resource:
     """Ordered, agreed to and made at one instant."""
     more.setdefault("plan_id", shop.plan.pk)
     more.setdefault("name", f"Run {next(_numbers)}")
-    order = approve_all(shop.world, place_order(shop.world, at=at, **more), at=at)
+    order = place_order(shop.world, at=at, **{"by": None, **more})
+    for side in (Side.CONSUMER, Side.PROVIDER):
+        if Order.objects.get(pk=order.pk).state in {"pending_consumer", "pending_provider"}:
+            provisioning.approve_order(order_id=order.pk, side=side, by=None, at=at)
+    order.refresh_from_db()
     assert order.resource is not None
     return matched(order.resource.pk, at=at)
 
