@@ -240,6 +240,19 @@ class CreditNoteTooLarge(DomainError):
     field: str = "lines"
 
 
+@dataclass(eq=False)
+class CreditNoteBeyondInvoice(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "credit_note_beyond_invoice"
+    message: ClassVar[str] = N_(
+        "Of the whole invoice at most {left} {currency} can still be taken back, for credits or compensations lowered it."
+        " Take back their lines too, or less of the others."
+    )
+    left: str
+    currency: str
+    field: str = "lines"
+
+
 # ------------------------------------------------------------------------------------------------ tax rates
 @dataclass(eq=False)
 class TaxRateNotPossible(DomainError):

@@ -15,10 +15,11 @@ from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.engine.rating.calendar import Month
 from bursar.engine.rating.facts import History, LimitFact, Part, PlanFact, PriceVersion, StateFact, Tariff, Used
 from bursar.engine.rating.rate import boundaries
-from bursar.provisioning.quota import is_metered
+from bursar.provisioning.quota import shared_categories
 
 # Nothing is charged at an instant after its recording; clocks of servers may differ a little.
 LEAD: Final = timedelta(minutes=5)
+NUMBER_MAX: Final = 2**63 - 1
 
 
 class Subject(NamedTuple):
@@ -118,12 +119,13 @@ def gather(
     provider_id: int,
     month: Month,
     zone: tzinfo,
-    cut: Cut,
+    cut: Cut | None,
     resources: Collection[int] | None = None,
     customers: Collection[int] | None = None,
 ) -> Gathered:
     """All that rates a month of a provider's resources and was known at a cut.
 
+    cut                    None = all that is known now
     resources, customers   only of these; None = all. Those named have their usage found by resource, all by one reading
     """
     start, end = month.start(zone), month.end(zone)
@@ -133,7 +135,7 @@ def gather(
         return found
     found.offers = offers_of({one.offering for one in subjects}, cut)
     ids = [one.resource for one in subjects]
-    found.histories = _histories(ids, end=end, last=cut.fact)
+    found.histories = _histories(ids, end=end, last=NUMBER_MAX if cut is None else cut.fact)
     narrow = resources is not None or customers is not None
     _add_usage(found, month, zone, cut, only=ids if narrow else None)
     return found
@@ -175,11 +177,7 @@ def _offer(
     components: Iterable[Component], units: Mapping[int, str], prices: Mapping[tuple[int, int], list[PriceVersion]]
 ) -> Offer:
     components = list(components)
-    measured: dict[int, int] = {}
-    for one in components:
-        if one.category_id is not None and is_metered(one):
-            measured[one.category_id] = measured.get(one.category_id, 0) + 1
-    shared = frozenset(category for category, count in measured.items() if count > 1)
+    shared = shared_categories(components)
     used: dict[int, dict[str, int]] = {}
     for one in components:
         if one.billing == Component.Billing.USAGE and one.category_id is not None:
@@ -215,13 +213,15 @@ def _histories(resources: list[int], *, end: datetime, last: int) -> dict[int, H
     return found
 
 
-def _add_usage(found: Gathered, month: Month, zone: tzinfo, cut: Cut, *, only: list[int] | None) -> None:
+def _add_usage(found: Gathered, month: Month, zone: tzinfo, cut: Cut | None, *, only: list[int] | None) -> None:
     """What was used between the instants at which its price turns."""
     shared: dict[int, bool] = {}
     for offer in found.offers.values():
         for category in offer.used:
             shared[category] = shared.get(category, False) or category in offer.shared
-    until = {category: cut.operations.get(str(category), 0) for category in sorted(shared)}
+    until = {
+        category: NUMBER_MAX if cut is None else cut.operations.get(str(category), 0) for category in sorted(shared)
+    }
     if not until:
         return
     turns: dict[int, list[datetime]] = {}
