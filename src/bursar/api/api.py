@@ -24,6 +24,7 @@ NOUNS: Final = (
     "provisioning",
     "accounts",
     "grants",
+    "budgets",
     "provider",
     "delivery",
     "events",

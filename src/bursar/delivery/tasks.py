@@ -5,6 +5,7 @@ from typing import Any
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
+from bursar.delivery import budget_mails as _budget_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import feed, services
 from bursar.delivery import grant_mails as _grant_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import ledger_mails as _ledger_mails  # noqa: F401  fills the table of mails
