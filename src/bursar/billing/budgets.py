@@ -79,7 +79,9 @@ def spending_of(budgets: Collection[Budget], *, at: datetime) -> Mapping[int, Sp
         stretch, today = stretch_at(budget, at), today_of(budget.organization, at)
         spent = used = Decimal(0)
         for key, amount in by_customer.get((budget.organization_id, budget.currency), ()):
-            if budget.project_id is not None and budget.project_id not in paths.get(key.project, ()):
+            if budget.project_id is not None and (
+                key.project is None or budget.project_id not in paths.get(key.project, ())
+            ):
                 continue
             if is_in(budget.span, stretch, key.month):
                 spent += amount
@@ -138,7 +140,8 @@ def _by_key(rows: QuerySet[Any], line: str) -> Iterable[tuple[_Key, Decimal]]:
         .annotate(sum=Sum("amount"))
     )
     for row in grouped:
-        yield _Key(*(row[name] for name in names), row["is_by_use"]), row["sum"]
+        customer, currency, month, project = (row[name] for name in names)
+        yield _Key(customer, currency, month, project, row["is_by_use"]), row["sum"]
 
 
 def thresholds_of(budget: Budget) -> list[Threshold]:

@@ -314,14 +314,6 @@ class BudgetUnchanged(DomainError):
 
 
 @dataclass(eq=False)
-class BudgetReasonNeeded(DomainError):
-    kind: ClassVar[Kind] = Kind.INVALID
-    code: ClassVar[str] = "budget_reason_needed"
-    message: ClassVar[str] = N_("Say why, in at most 500 letters: it stands in the budget’s history.")
-    field: str = "reason"
-
-
-@dataclass(eq=False)
 class BudgetPlaceOver(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "budget_place_over"

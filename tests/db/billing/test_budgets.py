@@ -18,7 +18,6 @@ from bursar.billing.errors import (
     BudgetNegative,
     BudgetNotFound,
     BudgetPlaceOver,
-    BudgetReasonNeeded,
     BudgetUnchanged,
     ThresholdInvalid,
 )
@@ -39,6 +38,7 @@ from bursar.engine.budget import Threshold, Turn
 from bursar.kernel.clock import stated_time
 from bursar.provisioning import services as provisioning
 from bursar.provisioning.models import Order, Resource, Side, SpendingHold
+from bursar.structure.errors import TextMissing, TextNotAllowed, TextTooLong
 from bursar.structure.models import Organization, Project
 from bursar.structure.roles import NotAllowed, Role
 from tests.factories.budgets import NOVEMBER, bill, budget_of, crossings, events, mails, make_priced_world, spent
@@ -215,9 +215,9 @@ def test_change__up_and_down__is_traced_with_reasons(world: World) -> None:
         services.change_budget(budget_id=budget.pk, amount=Decimal(amount), reason=reason, by=world.owner, at=world.at)
     with pytest.raises(BudgetUnchanged):
         services.change_budget(budget_id=budget.pk, amount=Decimal(800), reason="r", by=world.owner, at=world.at)
-    for empty in (" ", "x" * 501):
-        with pytest.raises(BudgetReasonNeeded):
-            services.change_budget(budget_id=budget.pk, amount=Decimal(7), reason=empty, by=world.owner, at=world.at)
+    for reason, refusal in ((" ", TextMissing), ("x" * 501, TextTooLong), ("a\0b", TextNotAllowed)):
+        with pytest.raises(refusal):
+            services.change_budget(budget_id=budget.pk, amount=Decimal(7), reason=reason, by=world.owner, at=world.at)
     services.close_budget(budget_id=budget.pk, reason="Done.", by=world.owner, at=world.at)
     with pytest.raises(BudgetClosed):
         services.change_budget(budget_id=budget.pk, amount=Decimal(7), reason="r", by=world.owner, at=world.at)

@@ -22,7 +22,6 @@ from bursar.billing.errors import (
     BudgetNegative,
     BudgetNotFound,
     BudgetPlaceOver,
-    BudgetReasonNeeded,
     BudgetUnchanged,
     ThresholdInvalid,
 )
@@ -35,6 +34,7 @@ from bursar.provisioning.services import lift_holds, set_hold
 from bursar.structure.mail import ask_for_mail
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Permission, may, require
+from bursar.structure.text import clean_line
 from bursar.structure.values import clean_currency
 
 Action = BudgetThreshold.Action
@@ -68,14 +68,6 @@ def check_thresholds(thresholds: Iterable[Threshold]) -> list[Threshold]:
     return sorted(given)
 
 
-def check_reason(reason: str) -> str:
-    """raises   BudgetReasonNeeded"""
-    reason = reason.strip()
-    if not reason or len(reason) > REASON_LENGTH_MAX:
-        raise BudgetReasonNeeded
-    return reason
-
-
 # ------------------------------------------------------------------------------------------------ by people
 @transaction.atomic
 def set_budget(
@@ -93,7 +85,7 @@ def set_budget(
 
     currency   "" = the organization's; invoices in others are not counted
     raises     NotAllowed; BudgetPlaceOver; structure's InvalidValue; BudgetNegative, AmountNotInCurrency;
-               ThresholdInvalid; BudgetExists
+               ThresholdInvalid; TextTooLong, TextNotAllowed; BudgetExists
     """
     require(by, Permission.MANAGE_BUDGETS, scope, at)
     organization = scope.organization if isinstance(scope, Project) else scope
@@ -102,6 +94,7 @@ def set_budget(
     currency = clean_currency(currency) if currency else organization.currency
     amount = check_budget(amount, currency)
     wanted = check_thresholds(thresholds)
+    reason = clean_line(reason, field="reason", limit=REASON_LENGTH_MAX, required=False)
     budget = Budget(
         organization=organization,
         project=scope if isinstance(scope, Project) else None,
@@ -121,7 +114,7 @@ def set_budget(
         )
         raise BudgetExists(currency=currency, amount=str(Money.rounded(there.amount, currency))) from None
     _write_thresholds(budget, wanted)
-    _trace(budget, reason.strip()[:REASON_LENGTH_MAX], by=by, at=at)
+    _trace(budget, reason, by=by, at=at)
     _tell("budget.set", budget, by=by, at=at)
     _compare(budget, at=at)
     return budget
@@ -132,13 +125,13 @@ def change_budget(*, budget_id: int, amount: Decimal, reason: str, by: Person | 
     """Raise or lower a budget. What is spent is compared with it at once: what it held may go on, or something may stop.
 
     raises   BudgetNotFound; NotAllowed; BudgetClosed; BudgetNegative, AmountNotInCurrency; BudgetUnchanged;
-             BudgetReasonNeeded
+             TextMissing, TextTooLong, TextNotAllowed
     """
     budget = _lock(budget_id, by=by, at=at)
     amount = check_budget(amount, budget.currency)
     if amount == budget.amount:
         raise BudgetUnchanged(amount=f"{amount:f}", currency=budget.currency)
-    reason = check_reason(reason)
+    reason = clean_line(reason, field="reason", limit=REASON_LENGTH_MAX)
     kind = "budget.raised" if amount > budget.amount else "budget.lowered"
     before, budget.amount = budget.amount, amount
     budget.save(update_fields=["amount"])
@@ -170,10 +163,10 @@ def set_thresholds(*, budget_id: int, thresholds: Collection[Threshold], by: Per
 def close_budget(*, budget_id: int, reason: str, by: Person | None, at: datetime) -> Budget:
     """Compare spending with this budget no longer; what it held is let go.
 
-    raises   BudgetNotFound; NotAllowed; BudgetClosed; BudgetReasonNeeded
+    raises   BudgetNotFound; NotAllowed; BudgetClosed; TextMissing, TextTooLong, TextNotAllowed
     """
     budget = _lock(budget_id, by=by, at=at)
-    reason = check_reason(reason)
+    reason = clean_line(reason, field="reason", limit=REASON_LENGTH_MAX)
     budget.closed_at = at
     budget.save(update_fields=["closed_at"])
     _trace(budget, reason, by=by, at=at)
