@@ -178,6 +178,11 @@ def prices_in_force(plan_ids: Collection[int], at: datetime) -> dict[tuple[int, 
     return {(row.plan_id, row.component_id): row for row in rows}
 
 
+def price_versions(plan_ids: Collection[int]) -> QuerySet[PlanComponent]:
+    """All prices that plans ever had or will have, in the order in which they were written."""
+    return PlanComponent.objects.filter(plan_id__in=plan_ids).order_by("pk")
+
+
 def prices_to_come(plan_ids: Collection[int], at: datetime) -> list[PlanComponent]:
     """Prices that start after the instant, the soonest first; of several with one start the last written."""
     rows = (

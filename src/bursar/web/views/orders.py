@@ -205,6 +205,7 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
         workspace = next((w for w in parts["workspaces"] if str(w.pk) == chosen), None)
     if plan is None or workspace is None:
         return {"missing": _("Choose a project or workspace and a plan, and see what it costs and draws.")}
+    start, end = parts["form"].period() if resource is None else (None, None)
     given: dict[str, Any] = {} if resource is None else dict(resource.limits)
     for name, value in sent.items():
         if name.startswith(LIMIT):
@@ -221,6 +222,8 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
             limits=given,
             kind=Order.Kind.CREATE if resource is None else Order.Kind.CHANGE,
             resource=resource,
+            start=start,
+            end=end,
             at=at_of(request),
         )
     except DomainError as refusal:
