@@ -330,6 +330,9 @@ for name in ("provider_home", "provider_categories", "provider_backends", "provi
     page(name, LOGIN)
 
 
+page("prices", PUBLIC)
+
+
 def of_centre(w: Any) -> str:
     return f"provider={w.centre.slug}"
 
