@@ -18,6 +18,13 @@ def minor_digits(currency: str) -> int:
     return _MINOR_DIGITS.get(currency, 2)
 
 
+def minor_units(amount: Fraction, digits: int) -> int:
+    """The one place where an exact amount becomes money: whole minor units of so many decimals, half away from zero."""
+    scale: int = 10**digits
+    whole = (2 * abs(amount.numerator) * scale + amount.denominator) // (2 * amount.denominator)
+    return whole if amount.numerator >= 0 else -whole
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in whole minor units of a currency."""
@@ -27,11 +34,9 @@ class Money:
 
     @classmethod
     def rounded(cls, amount: Fraction | Decimal | int, currency: str) -> "Money":
-        """The one place where an exact amount becomes money: half away from zero."""
+        """An exact amount as money, rounded half away from zero."""
         digits = minor_digits(currency)
-        exact = Fraction(amount) * 10**digits
-        whole = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
-        value = Decimal(whole if exact >= 0 else -whole).scaleb(-digits)
+        value = Decimal(minor_units(Fraction(amount), digits)).scaleb(-digits)
         return cls(value.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP), currency)
 
     def __str__(self) -> str:

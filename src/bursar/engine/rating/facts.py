@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import cached_property
+
+from bursar.engine.rating.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ class PriceVersion:
     tiers: tuple[tuple[Fraction, Fraction], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tariff:
-    """What an offering's resources are billed by.
+    """What an offering's resources are billed by. One serves all of them; it is put in order once and not changed after.
 
     parts    component -> what it is
     units    plan -> month | half_month | day | hour | quantity
@@ -103,6 +106,16 @@ class Tariff:
     units: Mapping[int, str]
     prices: Mapping[tuple[int, int], tuple[PriceVersion, ...]]
 
+    @cached_property
+    def versions(self) -> Mapping[tuple[int, int], Steps[PriceVersion]]:
+        """(plan, component) -> which version was in force when."""
+        return {key: Steps((v.at, v.number, v) for v in versions) for key, versions in self.prices.items()}
+
+    @cached_property
+    def turns(self) -> tuple[datetime, ...]:
+        """The instants from which any price is in force, in order."""
+        return tuple(sorted({at for steps in self.versions.values() for at in steps.ats}))
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -111,6 +124,7 @@ class Charge:
     quantity   units x share of their period, exact; of `usage` the units used
     amount     money, exact except where rounded months are taken off (limits per quarter or year)
     rounded    money in whole minor units of the currency, as a count of them
+    unit_price that of the version; of one sold by volume that of the step reached, of a graduated one that of its first
     basis      how the quantity came about, ready for JSON: days, hours, limits, tiers
     """
 
