@@ -15,7 +15,7 @@ from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.engine.rating.calendar import Month
 from bursar.engine.rating.facts import History, LimitFact, Part, PlanFact, PriceVersion, StateFact, Tariff, Used
 from bursar.engine.rating.rate import boundaries
-from bursar.provisioning.quota import is_metered
+from bursar.provisioning.quota import shared_categories
 
 # Nothing is charged at an instant after its recording; clocks of servers may differ a little.
 LEAD: Final = timedelta(minutes=5)
@@ -177,11 +177,7 @@ def _offer(
     components: Iterable[Component], units: Mapping[int, str], prices: Mapping[tuple[int, int], list[PriceVersion]]
 ) -> Offer:
     components = list(components)
-    measured: dict[int, int] = {}
-    for one in components:
-        if one.category_id is not None and is_metered(one):
-            measured[one.category_id] = measured.get(one.category_id, 0) + 1
-    shared = frozenset(category for category, count in measured.items() if count > 1)
+    shared = shared_categories(components)
     used: dict[int, dict[str, int]] = {}
     for one in components:
         if one.billing == Component.Billing.USAGE and one.category_id is not None:

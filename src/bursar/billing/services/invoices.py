@@ -619,7 +619,7 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
                     of_invoice=invoice,
                     by=by,
                     granted_at=at,
-                )  # fmt: skip
+                )
             )
         invoice.state = state_of(invoice)
     fields = ["number", "number_text", "issued_at", "due_on", "parties", "paid", "state"]
@@ -648,7 +648,7 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
                     "total": str(draft.invoice.total),
                     "currency": draft.invoice.currency,
                 },
-            )  # fmt: skip
+            )
             for draft in drafts
         ],
         by_id=None if by is None else by.pk,

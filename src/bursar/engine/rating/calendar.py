@@ -40,11 +40,18 @@ class Month(NamedTuple):
         return f"{self.year:04d}-{self.month:02d}"
 
 
+@lru_cache(maxsize=1024)
 def months_of(period: str, month: Month) -> tuple[Month, ...]:
     """The calendar months of the month, quarter or year that a month belongs to, in order."""
     length = MONTHS_IN[period]
     first = month.plus(-((month.month - 1) % length))
     return tuple(first.plus(i) for i in range(length))
+
+
+@lru_cache(maxsize=1024)
+def days_of(period: str, month: Month) -> int:
+    """Days in the month, quarter or year that a month belongs to."""
+    return sum(m.days for m in months_of(period, month))
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import Final
 
-from bursar.engine.rating.calendar import FIRST_HALF, Month, day_starts, months_of
+from bursar.engine.rating.calendar import FIRST_HALF, Month, day_starts, days_of, months_of
 from bursar.engine.rating.exact import text
 from bursar.engine.rating.facts import Charge, History, Part, PriceVersion, Tariff
 from bursar.engine.rating.life import Life, Run, Span
@@ -185,6 +185,7 @@ class _Rating:
     # ------------------------------------------------------------------------------------------ by days
 
     def _fixed_by_days(self, part: Part, month: Month, lines: Lines) -> None:
+        days_in_month = days_of("month", month)
         for run in self.runs(month):
             version = self._version(run.plan, part, before=run.pieces[-1][1])
             if run.plan is None or version is None:
@@ -196,7 +197,7 @@ class _Rating:
             if part.free_while_paused and run.paused:
                 _note_pause(line, month, run)
                 continue
-            whole_month = [(run.first, run.days, month.days)]
+            whole_month = [(run.first, run.days, days_in_month)]
             for first, days, whole in _halves(run, month) if unit == "half_month" else whole_month:
                 line.quantity += Fraction(version.amount * days, 1 if unit == "day" else whole)
                 _note_days(line, month, first, days, {} if unit == "day" else {"of": whole})
@@ -206,7 +207,7 @@ class _Rating:
         if limits is None:
             return
         period = part.limit_period
-        whole = 1 if period == "day" else sum(m.days for m in months_of(period, month))
+        whole = 1 if period == "day" else days_of(period, month)
         for run in self.runs(month):
             version = self._version(run.plan, part, before=run.pieces[-1][1])
             if run.plan is None or version is None:
