@@ -42,7 +42,10 @@ def make_trade(
     currency: str = "EUR",
     resource: str = "Run 1",
     project: str = "Ice cores",
+    workspace: Workspace | None = None,
+    offering: Offering | None = None,
 ) -> Trade:
+    """workspace, offering   of the customer's project and of the provider; new ones when none are given"""
     if provider is None:
         seller = make_organization(
             f"Centre {next(_numbers)}",
@@ -60,6 +63,8 @@ def make_trade(
             "email": "billing@centre.example",
             "bank_account": "DE89 3704 0044 0532 0130 00",
             "number_prefix": "CC-",
+            "bills_from": date(2026, 1, 1),
+            "closed_until": date(2026, 1, 1),
         },
     )
     customer = customer or make_organization(f"University {next(_numbers)}", country="DE")
@@ -67,9 +72,10 @@ def make_trade(
         organization=customer,
         defaults={"legal_name": "University of the North", "address": "Campus 7\n24118 Kiel", "reference": "PO-4711"},
     )
-    made = make_project(organization=customer, name=project)
-    workspace = make_workspace(made)
-    offering = make_offering(provider, components=[], active=False, plan="")
+    workspace = workspace or make_workspace(make_project(organization=customer, name=project))
+    made = workspace.project
+    assert made is not None
+    offering = offering or make_offering(provider, components=[], active=False, plan="")
     cpu = make_component(
         offering, key="cpu", title="CPU time", billing="usage", category=make_category(provider), unit_name="core-hours"
     )
@@ -143,7 +149,7 @@ def make_invoice(
     taxes = {key: (net * key[1] / 100).quantize(digits, rounding="ROUND_HALF_UP") for key, net in nets.items()}
     net, tax = sum(nets.values(), Decimal(0)), sum(taxes.values(), Decimal(0))
     paid = Decimal(paid)
-    fields: dict[str, Any] = {"state": "open", "computed_at": ISSUED}
+    frozen: dict[str, Any] = {}
     if issued:
         seller = Seller.objects.get(provider=trade.provider)
         seller.last_invoice += 1
@@ -151,10 +157,9 @@ def make_invoice(
         number = seller.last_invoice
         state = "issued" if not paid else "paid" if paid >= net + tax else "part_paid"
         cut = Cut.objects.create(fact=0, price=0, tax_rate=0, operations={}, taken_at=ISSUED)
-        fields = {
+        frozen = {
             "state": state,
             "cut": cut,
-            "computed_at": ISSUED,
             "number": number,
             "number_text": f"{seller.number_prefix}{number:05}",
             "issued_at": ISSUED,
@@ -171,7 +176,8 @@ def make_invoice(
         tax=tax,
         total=net + tax,
         paid=paid,
-        **{**fields, **more},
+        computed_at=ISSUED,
+        **more,
     )
     for position, one in enumerate(lines, start=1):
         one.invoice, one.position = invoice, position
@@ -180,4 +186,7 @@ def make_invoice(
         InvoiceTax(invoice=invoice, category=c, percent=p, note=n, net=value, tax=taxes[c, p, n])
         for (c, p, n), value in nets.items()
     )
+    if frozen:  # last: once it is issued nothing of it can be written
+        Invoice.objects.filter(pk=invoice.pk).update(**frozen)
+        invoice = Invoice.objects.select_related("provider__organization", "customer").get(pk=invoice.pk)
     return invoice

@@ -1,5 +1,6 @@
 """What pages and API look up for a viewer: the two sides of invoices, their documents, and the usage behind a line."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ from django.db.models import DateField, DateTimeField, F, Func, Q, QuerySet, Val
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 
-from bursar.billing.documents import LINE_JOINS, Document, day_of, document_of
+from bursar.billing.documents import LINE_JOINS, Document, Party, amount_due, day_of, document_of
 from bursar.billing.errors import InvoiceNotFound
 from bursar.billing.gathering import LEAD
 from bursar.billing.models import CreditNote, Invoice, InvoiceLine, Seller
@@ -99,9 +100,28 @@ def customers_of(provider: ServiceProvider) -> QuerySet[Organization]:
 
 
 # ------------------------------------------------------------------------------------------------ papers
-def document_seen(invoice_id: int, viewer: Person, at: datetime) -> Document:
-    """raises   InvoiceNotFound"""
-    return document_of(find_invoice(invoice_id=invoice_id, person=viewer, at=at))
+def document_seen(
+    invoice_id: int, viewer: Person, at: datetime, lines: Sequence[InvoiceLine] | None = None
+) -> Document:
+    """lines   None = all; () where they come in pages
+
+    raises   InvoiceNotFound
+    """
+    return document_of(find_invoice(invoice_id=invoice_id, person=viewer, at=at), lines)
+
+
+def bare_document(invoice: Invoice) -> Document:
+    """An invoice without what stands on it, for one line of it: its currency and its month. Reads nothing."""
+    nobody = Party("")
+    return Document(
+        invoice=invoice, credit_note=None, seller=nobody, buyer=nobody, lines=(), taxes=(), net=invoice.net, tax=invoice.tax,
+        total=invoice.total, due=amount_due(invoice), payments=(), credit_notes=(),
+    )  # fmt: skip
+
+
+def lines_of(invoice: Invoice) -> QuerySet[InvoiceLine]:
+    """For those who see the invoice whole."""
+    return InvoiceLine.objects.filter(invoice=invoice).select_related(*LINE_JOINS).order_by("position", "id")
 
 
 def credit_notes_seen(viewer: Person, at: datetime) -> QuerySet[CreditNote]:
