@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from django.test import Client
 
 from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
+from bursar.billing import services as billing
 from bursar.catalogue import registry
 from bursar.grants import services as grants
 from bursar.grants.models import Notice, Recipient
@@ -31,6 +33,7 @@ from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Role
 from tests.db.web.who_may import Rights
+from tests.factories.billing import make_invoice, make_trade
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_product, make_provider
 from tests.factories.ledger import make_report
 from tests.factories.pictures import png
@@ -241,6 +244,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
     provisioning.connect_account(backend=w.backend, person=owner, by=owner, at=AT)
 
     _grants(w, end)
+    _invoices(w)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
     w.new_name, w.cpu_name = "something-new", w.cpu.name
     w.people = people
@@ -277,6 +281,24 @@ def _grants(w: World, end: datetime) -> None:
     )  # fmt: skip
     owner = w.personal_wallet.workspace.person
     w.notice = Notice.objects.create(person=owner, kind="given", gift=w.gift, at=AT)
+
+
+def _invoices(w: World) -> None:
+    """An issued invoice of the centre to the university with a payment and a credit note, one that is open, and credits."""
+    # Between the project's own and those of others there is nothing: it stands for all.
+    trade = make_trade(
+        provider=w.provider, customer=w.university, workspace=make_workspace(w.project), offering=w.offering
+    )
+    w.invoice, w.open_invoice = make_invoice(trade), make_invoice(trade, month=AT.date().replace(day=1), issued=False)
+    w.invoice_line = w.invoice.lines.get(position=1)
+    facts: dict[str, Any] = {"by": None, "at": AT}
+    w.payment = billing.note_payment(invoice_id=w.invoice.pk, amount=Decimal(1), **facts)
+    of_line = {w.invoice_line.pk: Decimal(1)}
+    w.credit_note = billing.credit_invoice(invoice_id=w.invoice.pk, reason="Wrong.", amounts=of_line, **facts)
+    sides: dict[str, Any] = {"provider": w.provider, "customer": w.university}
+    w.credit = billing.give_credit(kind="granted", amount=Decimal(9), **sides, **facts)
+    w.compensation = billing.compensate(amount=Decimal(9), reason="It was down.", **sides, **facts)
+    w.csv_form = "csv"
 
 
 @contextmanager
