@@ -24,6 +24,7 @@ NOUNS: Final = (
     "provisioning",
     "accounts",
     "grants",
+    "billing",
     "budgets",
     "provider",
     "delivery",

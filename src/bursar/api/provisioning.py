@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -180,6 +181,24 @@ class EstimateIn(Strict):
     offering_id: int
     plan_id: int
     limits: Limits = {}
+    start: AwareDatetime | None = Field(None, description="not before; at once when empty")
+    end: AwareDatetime | None = Field(None, description="half-open; that of the project when empty, where it has one")
+    uses: dict[str, Annotated[Decimal, Field(max_digits=20, decimal_places=6)]] = Field(
+        {},
+        max_length=100,
+        description="component key -> units that are expected to be used in a month, of what is billed by use",
+    )
+
+
+class MonthCostOut(Schema):
+    month: str = Field(description="of the seller's calendar, as 2026-07")
+    amount: Decimal
+
+
+class UntilOut(Schema):
+    end: datetime = Field(description="half-open")
+    total: Decimal
+    months: list[MonthCostOut] = Field(description="what each month's bill will say, before tax, if nothing is changed")
 
 
 class DrawOut(Schema):
@@ -193,10 +212,11 @@ class DrawOut(Schema):
 
 
 class EstimateOut(Schema):
-    month: Decimal
+    month: Decimal = Field(description="about, of an average month")
     once: Decimal
+    until: UntilOut | None = Field(description="exactly, until the end; empty where there is none within twenty years")
     currency: str
-    by_use: bool = Field(description="what is billed by use comes on top")
+    by_use: bool = Field(description="what is billed by use comes on top, except uses that were said")
     draws: list[DrawOut]
     awaits: list[AwaitedOut]
     refusal: str = Field(description="why such an order would be refused now; empty = it would not")
@@ -495,9 +515,19 @@ def estimate_order(request: HttpRequest, payload: EstimateIn) -> Any:
         workspace=workspace,
         plan=services.check_plan(offering, workspace, _key(payload.plan_id)),
         limits=payload.limits,
+        start=payload.start,
+        end=payload.end,
+        uses={key: Fraction(quantity) for key, quantity in payload.uses.items()},
         at=at,
     )
+    until = found.until
     return {
+        "until": until
+        and {
+            "end": until.end,
+            "total": until.total.amount,
+            "months": [{"month": str(month), "amount": money.amount} for month, money in until.months],
+        },
         "month": Money.rounded(found.estimate.month, found.currency).amount,
         "once": Money.rounded(found.estimate.once, found.currency).amount,
         "currency": found.currency,

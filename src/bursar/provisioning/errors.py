@@ -81,6 +81,26 @@ class UnknownComponent(DomainError):
 
 
 @dataclass(eq=False)
+class NotBilledByUse(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "not_billed_by_use"
+    message: ClassVar[str] = N_("“{component}” is nothing that is billed by use here. Possible: {possible}.")
+    component: str
+    possible: str
+    field: str = "uses"
+
+
+@dataclass(eq=False)
+class UseNegative(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "use_negative"
+    message: ClassVar[str] = N_("{component}: an expected use of {unit} is not negative.")
+    component: str
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
 class LimitNotWhole(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "limit_not_whole"

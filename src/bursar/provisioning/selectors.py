@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from fractions import Fraction
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -66,6 +67,7 @@ from bursar.provisioning.services.accounts import backends_for, people_there
 from bursar.provisioning.services.orders import (
     candidate_for,
     check_limits,
+    check_uses,
     may_decide,
     money_of,
     verdict_of,
@@ -437,6 +439,7 @@ class Preview:
     """What would follow from an order, before it is placed."""
 
     estimate: Estimate
+    until: pricing.Until | None
     currency: str
     draws: list[DrawPreview]
     lines: list[AwaitedLine]
@@ -452,16 +455,40 @@ def preview_order(
     limits: Mapping[str, Any],
     kind: str = Order.Kind.CREATE,
     resource: Resource | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    uses: Mapping[str, Fraction] | None = None,
     at: datetime,
 ) -> Preview:
     """The estimate, what is drawn of what is left, and who would have to agree. Writes nothing.
 
-    raises   as `check_limits` for limits that cannot be ordered
+    start    not before; None = at once
+    end      of the resource; None = that of the project, where it has one
+    uses     component key -> units that are expected to be used in a month
+    raises   as `check_limits` and `check_uses` for what cannot be ordered
     """
     components = list(offering.components.select_related("category__provider__organization"))
     checked = check_limits(components, limits)
     switched = resource is not None and resource.plan_id != plan.pk
-    found = pricing.estimate_for(plan, components, checked, at=at, first=resource is None, switched=switched)
+    uses = check_uses(components, uses or {})
+    found = pricing.estimate_for(plan, components, checked, uses=uses, at=at, first=resource is None, switched=switched)
+    if resource is not None:
+        end = resource.end
+    if workspace.project is not None:
+        end = min((day for day in (end, workspace.project.end) if day is not None), default=None)
+    until = pricing.cost_until(
+        plan,
+        components,
+        checked,
+        seller=offering.provider.organization,
+        start=max(start or at, at),
+        end=end,
+        before=resource.limits if resource is not None else {},
+        uses=uses,
+        at=at,
+        first=resource is None,
+        switched=switched,
+    )
     refusal: DomainError | None = None
     try:
         gate.require_payer(workspace, plan, components, at=at)
@@ -485,6 +512,7 @@ def preview_order(
     candidate = candidate_for(order, found, available=left, at=at)
     return Preview(
         estimate=found,
+        until=until,
         currency=order.currency,
         draws=[
             DrawPreview(category, candidate.ticks.get(pk), states.get((workspace.pk, pk)))

@@ -45,7 +45,13 @@ MENU: Final = (
             Entry(_("Accounts at providers"), "my_accounts", icon="id-badge-2"),
         ),
     ),
-    Group("", (Entry(_("Marketplace"), "marketplace", icon="building-store"),)),
+    Group(
+        "",
+        (
+            Entry(_("Marketplace"), "marketplace", icon="building-store"),
+            Entry(_("Prices"), "prices", icon="coin"),
+        ),
+    ),
     Group(
         _("Quota"),
         (
@@ -53,6 +59,15 @@ MENU: Final = (
             Entry(_("Applications to judge"), "grant_queue", icon="inbox", needs=(Permission.VIEW_GRANTS,)),
             Entry(_("Giving grants"), "grant_givers", icon="adjustments", needs=(Permission.MANAGE_GRANTS,)),
             Entry(_("Organizations"), "organizations", icon="building", needs=(Permission.VIEW_ORGANIZATION,)),
+        ),
+    ),
+    Group(
+        _("Billing"),
+        (
+            Entry(_("Invoices"), "invoices", icon="file-invoice", needs=(Permission.VIEW_BILLING,)),
+            Entry(_("Customers’ invoices"), "provider_invoices", icon="receipt-2", needs=(Permission.VIEW_REVENUE,)),
+            Entry(_("Credits"), "provider_credits", icon="coins", needs=(Permission.VIEW_REVENUE,)),
+            Entry(_("Revenue"), "provider_revenue", icon="chart-bar", needs=(Permission.VIEW_REVENUE,)),
         ),
     ),
     Group(
@@ -74,6 +89,7 @@ MENU: Final = (
         (
             Entry(_("Providers"), "operator_providers", icon="certificate", needs=(Permission.READ_PLATFORM,)),
             Entry(_("People"), "operator_people", icon="users", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("Tax rates"), "tax_rates", icon="percentage", needs=(Permission.READ_PLATFORM,)),
             Entry(_("Shelves"), "operator_shelves", icon="category", needs=(Permission.OPERATE_PLATFORM,)),
             Entry(_("Plugins"), "operator_plugins", icon="puzzle", needs=(Permission.READ_PLATFORM,)),
             Entry(_("Jobs"), "operator_jobs", icon="stack-2", needs=(Permission.READ_PLATFORM,)),

@@ -22,6 +22,7 @@ NOUNS: Final = (
     "accounting",
     "usage",
     "grants",
+    "billing",
     "budgets",
     "operator",
 )

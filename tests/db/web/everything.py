@@ -17,6 +17,7 @@ from django.test import Client
 
 from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
+from bursar.billing import services as billing
 from bursar.billing.models import Budget
 from bursar.billing.services import budgets
 from bursar.catalogue import registry
@@ -35,6 +36,7 @@ from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Role
 from tests.db.web.who_may import Rights
+from tests.factories.billing import make_invoice, make_trade
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_product, make_provider
 from tests.factories.ledger import make_report
 from tests.factories.pictures import png
@@ -234,7 +236,6 @@ def build(patch: pytest.MonkeyPatch) -> World:
     w.personal_order = order(personal, w.open_offering, owner, "own")
     w.resource = running(order(workspace, w.offering, w.bystander, "runs"))
     w.personal_resource = running(order(personal, w.open_offering, owner, "runs too"))
-    _budgets(w, workspace)
     w.record = SetAside.objects.create(
         backend=w.backend, record_id="job-1", component="cpu", resource_id=1,
         record=wire.dump(UsageRecord("job-1", 10**6, "cpu", 60, AT, AT)), code="unknown_resource",
@@ -246,6 +247,8 @@ def build(patch: pytest.MonkeyPatch) -> World:
     provisioning.connect_account(backend=w.backend, person=owner, by=owner, at=AT)
 
     _grants(w, end)
+    _invoices(w)
+    _budgets(w, workspace)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
     w.new_name, w.cpu_name = "something-new", w.cpu.name
     for key, person in people.items():
@@ -300,6 +303,24 @@ def _grants(w: World, end: datetime) -> None:
     )  # fmt: skip
     owner = w.personal_wallet.workspace.person
     w.notice = Notice.objects.create(person=owner, kind="given", gift=w.gift, at=AT)
+
+
+def _invoices(w: World) -> None:
+    """An issued invoice of the centre to the university with a payment and a credit note, one that is open, and credits."""
+    # Between the project's own and those of others there is nothing: it stands for all.
+    trade = make_trade(
+        provider=w.provider, customer=w.university, workspace=make_workspace(w.project), offering=w.offering
+    )
+    w.invoice, w.open_invoice = make_invoice(trade), make_invoice(trade, month=AT.date().replace(day=1), issued=False)
+    w.invoice_line = w.invoice.lines.get(position=1)
+    facts: dict[str, Any] = {"by": None, "at": AT}
+    w.payment = billing.note_payment(invoice_id=w.invoice.pk, amount=Decimal(1), **facts)
+    of_line = {w.invoice_line.pk: Decimal(1)}
+    w.credit_note = billing.credit_invoice(invoice_id=w.invoice.pk, reason="Wrong.", amounts=of_line, **facts)
+    sides: dict[str, Any] = {"provider": w.provider, "customer": w.university}
+    w.credit = billing.give_credit(kind="granted", amount=Decimal(9), **sides, **facts)
+    w.compensation = billing.compensate(amount=Decimal(9), reason="It was down.", **sides, **facts)
+    w.csv_form = "csv"
 
 
 @contextmanager

@@ -135,6 +135,10 @@ USES_BACKEND = OWN | Rule(
     )
 )
 
+SEES_BILLS, SEES_REVENUE = may(P.VIEW_BILLING, "university"), may(P.VIEW_REVENUE, "centre")
+SEES_INVOICE = SEES_BILLS | SEES_REVENUE
+INVOICES = may(P.MANAGE_INVOICES, "centre")
+
 APPLIES = may(P.APPLY_FOR_GRANTS, "project")
 READS_GRANTS, JUDGES, MANAGES_GRANTS = (
     may(permission, "university") for permission in (P.VIEW_GRANTS, P.JUDGE_GRANTS, P.MANAGE_GRANTS)
@@ -176,6 +180,13 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "grant_comment": SEES_APPLICATION,
     "grant_file": SEES_APPLICATION,
     "notice": OWN,
+    "invoice": SEES_INVOICE,
+    "open_invoice": SEES_INVOICE,
+    "invoice_line": SEES_INVOICE | SEES_COSTS,
+    "payment": SEES_INVOICE,
+    "credit_note": SEES_INVOICE,
+    "credit": SEES_INVOICE,
+    "compensation": SEES_INVOICE,
     "giver": READS_GRANTS,
     "gift": READS_GRANTS,
 }
@@ -334,6 +345,9 @@ for name in ("provider_home", "provider_categories", "provider_backends", "provi
     page(name, LOGIN)
 
 
+page("prices", PUBLIC)
+
+
 def of_centre(w: Any) -> str:
     return f"provider={w.centre.slug}"
 
@@ -470,6 +484,28 @@ page("my_accounts", LOGIN)
 page("my_account_connect", USES_BACKEND, USES_BACKEND, see=NOWHERE, backend="backend")
 page("my_account_disconnect", None, OWN, see=NOWHERE, backend="backend")
 
+# invoices
+for name in ("invoices", "provider_invoices", "provider_credits", "provider_revenue"):
+    page(name, LOGIN)
+page("invoice", SEES_INVOICE, pk="invoice")
+page("invoice", SEES_INVOICE, pk="open_invoice")
+page("invoice_download", SEES_INVOICE, pk="invoice", form="csv_form")
+page("invoice_issue", None, INVOICES, pk="open_invoice")
+page("payment_note", None, INVOICES, pk="invoice", body=lambda w: {"amount": "1", "paid_on": "2026-11-20"})
+page("payment_take_back", None, INVOICES, pk="invoice", payment="payment")
+page("credit_note_make", INVOICES, INVOICES, pk="invoice", body=lambda w: {"extent": "whole", "reason": "No."})
+page("invoice_line", SEES_INVOICE | SEES_COSTS, pk="invoice_line")
+page("credit_note_download", SEES_INVOICE, pk="credit_note", form="csv_form")
+page("credit_withdraw", None, INVOICES, pk="credit")
+page("compensation_withdraw", None, INVOICES, pk="compensation")
+for name in ("provider_seller", "credit_give", "compensation_make"):
+    page(name, INVOICES, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page("provider_refresh", None, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page("organization_billing", SEES_BILLS, pk="university")
+page("buyer_edit", *[may(P.EDIT_ORGANIZATION, "university")] * 2, pk="university")
+page("project_costs", SEES_COSTS, pk="project")
+page("tax_rates", READ_ALL, OPERATE)
+
 # budgets
 page("organization_budgets", may(P.VIEW_COSTS, "university"), may(P.MANAGE_BUDGETS, "university"), pk="university")
 page("project_budgets", SEES_COSTS, MANAGES_BUDGETS, pk="project")
@@ -531,6 +567,13 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "gift_id": "gift",
     "notice_id": "notice",
     "account_id": "local_account",
+    "invoice_id": "invoice",
+    "line_id": "invoice_line",
+    "payment_id": "payment",
+    "credit_note_id": "credit_note",
+    "credit_id": "credit",
+    "compensation_id": "compensation",
+    "form": "csv_form",
     "recipient": "kind",
     "category_name": "cpu_name",
     "product_name": "new_name",
@@ -1171,3 +1214,45 @@ page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place
 for name in ("grant_gift_close", "grant_gift_at_login"):
     page(name, None, MANAGES_GRANTS, pk="gift")
 page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")
+
+# invoices
+op("GET", "/invoices", LOGIN)
+for path in ("", "/lines", "/download/{form}"):
+    op("GET", f"/invoices/{{invoice_id}}{path}", SEES_INVOICE)
+op("GET", "/invoice-lines/{line_id}", SEES_INVOICE | SEES_COSTS)
+op("GET", "/invoice-lines/{line_id}/usage", SEES_INVOICE | SEES_COSTS)
+op("POST", "/invoices/{invoice_id}/issue", INVOICES, none, invoice_id="open_invoice")
+op("POST", "/invoices/{invoice_id}/payments", INVOICES, lambda w: {"amount": "1"})
+op("POST", "/invoices/{invoice_id}/credit-notes", INVOICES, lambda w: {"reason": "No."})
+op("POST", "/payments/{payment_id}/take-back", INVOICES, none)
+op("GET", "/credit-notes", LOGIN)
+op("GET", "/credit-notes/{credit_note_id}", SEES_INVOICE)
+op("GET", "/credit-notes/{credit_note_id}/download/{form}", SEES_INVOICE)
+op("GET", "/credits", LOGIN)
+op("POST", "/credits/{credit_id}/withdraw", INVOICES, none)
+op("GET", "/compensations", LOGIN)
+op("POST", "/compensations/{compensation_id}/withdraw", INVOICES, none)
+op(
+    "POST", "/providers/{provider_id}/credits", INVOICES,
+    lambda w: {"customer_id": w.university.pk, "kind": "granted", "amount": "1"}, see=SEES_REVENUE,
+)  # fmt: skip
+op(
+    "POST", "/providers/{provider_id}/compensations", INVOICES,
+    lambda w: {"customer_id": w.university.pk, "amount": "1", "reason": "No."}, see=SEES_REVENUE,
+)  # fmt: skip
+op("POST", "/providers/{provider_id}/invoices/refresh", INVOICES, see=SEES_REVENUE)
+op("POST", "/providers/{provider_id}/months/close", INVOICES, lambda w: {"month": "2026-11"}, see=SEES_REVENUE)
+op("GET", "/providers/{provider_id}/revenue", SEES_REVENUE, see=NOWHERE)
+op("GET", "/providers/{provider_id}/seller", SEES_REVENUE, see=NOWHERE)
+op("PATCH", "/providers/{provider_id}/seller", INVOICES, lambda w: {"due_days": 14}, see=SEES_REVENUE)
+op("GET", "/organizations/{organization_id}/buyer", SEES_BILLS)
+op(
+    "PATCH", "/organizations/{organization_id}/buyer", may(P.EDIT_ORGANIZATION, "university"),
+    lambda w: {"reference": "PO-1"},
+)  # fmt: skip
+op("GET", "/organizations/{organization_id}/costs", SEES_BILLS)
+op("GET", "/projects/{project_id}/costs", SEES_COSTS)
+op("GET", "/projects/{project_id}/invoice-lines", SEES_COSTS)
+op("GET", "/resources/{resource_id}/costs", SEES_COSTS)
+op("GET", "/tax-rates", READ_ALL)
+op("POST", "/tax-rates", OPERATE, lambda w: {"country": "DE", "percent": "19", "valid_from": "2026-01-01"}, see=PUBLIC)

@@ -450,10 +450,19 @@ def _replace(seller: Seller, work: Work, drafts: Sequence[Draft], *, issue: bool
         invoice.fingerprint, invoice.cut, invoice.computed_at = digest, work.cut, at
         invoice.net, invoice.tax = amount(sums.net, terms.digits), amount(sums.tax, terms.digits)
         invoice.total = invoice.net + invoice.tax
-    Invoice.objects.bulk_update(
-        [draft.invoice for draft in drafts],
-        ["fingerprint", "cut", "computed_at", "net", "tax", "total"],
-        batch_size=1000,
+    _update(
+        _KEEP,
+        (
+            {
+                "id": draft.invoice.pk,
+                "fingerprint": draft.invoice.fingerprint,
+                "net": str(draft.invoice.net),
+                "tax": str(draft.invoice.tax),
+            }
+            for draft in drafts
+        ),
+        cut=work.cut.pk,
+        at=at,
     )
     keys = [draft.invoice.pk for draft in changed]
     with connection.cursor() as cursor:
@@ -475,6 +484,25 @@ def _replace(seller: Seller, work: Work, drafts: Sequence[Draft], *, issue: bool
         ),
         batch_size=1000,
     )
+
+
+_KEEP: Final = """
+UPDATE invoice i SET fingerprint = v.fingerprint, cut_id = %(cut)s, computed_at = %(at)s, net = v.net, tax = v.tax,
+    total = v.net + v.tax
+FROM json_to_recordset(%(rows)s) AS v (id bigint, fingerprint text, net numeric, tax numeric) WHERE i.id = v.id
+"""
+_ISSUE: Final = """
+UPDATE invoice i SET state = v.state, number = v.number, number_text = v.number_text, issued_at = %(at)s, due_on = %(due)s,
+    parties = v.parties, paid = v.paid
+FROM json_to_recordset(%(rows)s)
+    AS v (id bigint, state text, number bigint, number_text text, parties jsonb, paid numeric) WHERE i.id = v.id
+"""
+
+
+def _update(statement: str, rows: Iterable[Mapping[str, Any]], **parameters: Any) -> None:
+    """Change many invoices by one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**parameters, "rows": json.dumps(list(rows))})
 
 
 _COPY: Final = """
@@ -608,8 +636,22 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
                 )
             )
         invoice.state = state_of(invoice)
-    fields = ["number", "number_text", "issued_at", "due_on", "parties", "paid", "state"]
-    Invoice.objects.bulk_update([draft.invoice for draft in drafts], fields, batch_size=1000)
+    _update(
+        _ISSUE,
+        (
+            {
+                "id": draft.invoice.pk,
+                "state": draft.invoice.state,
+                "number": draft.invoice.number,
+                "number_text": draft.invoice.number_text,
+                "parties": draft.parties,
+                "paid": str(draft.invoice.paid),
+            }
+            for draft in drafts
+        ),
+        at=at,
+        due=day + timedelta(days=seller.due_days),
+    )
     for draft in drafts:
         for one in draft.compensations:
             one.invoice = draft.invoice

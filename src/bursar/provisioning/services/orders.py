@@ -27,6 +27,7 @@ from bursar.provisioning.errors import (
     LimitTooSmall,
     NameNeeded,
     NotAwaited,
+    NotBilledByUse,
     NothingChanges,
     OfferingNotActive,
     OfferingNotVisible,
@@ -40,6 +41,7 @@ from bursar.provisioning.errors import (
     StartInThePast,
     TermsNotAccepted,
     UnknownComponent,
+    UseNegative,
     WorkspaceEnded,
     WorkspaceNotStarted,
 )
@@ -124,6 +126,20 @@ def check_limits(components: list[Component], limits: Mapping[str, Any]) -> dict
             )
         checked[key] = limit
     return checked
+
+
+def check_uses(components: list[Component], uses: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    """Units that are expected to be used in a month, of components that are billed by use.
+
+    raises   NotBilledByUse, UseNegative
+    """
+    used = {c.key: c for c in components if c.billing == Component.Billing.USAGE}
+    for key, quantity in uses.items():
+        if key not in used:
+            raise NotBilledByUse(component=str(key)[:40], possible=", ".join(used) or "–")
+        if quantity < 0:
+            raise UseNegative(component=used[key].title, unit=used[key].unit_name, field=f"uses.{key}")
+    return dict(uses)
 
 
 def check_workspace(workspace: Workspace, *, start: datetime | None, at: datetime) -> None:
