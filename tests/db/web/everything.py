@@ -308,9 +308,7 @@ def _grants(w: World, end: datetime) -> None:
 def _invoices(w: World) -> None:
     """An issued invoice of the centre to the university with a payment and a credit note, one that is open, and credits."""
     # Between the project's own and those of others there is nothing: it stands for all.
-    trade = make_trade(
-        provider=w.provider, customer=w.university, workspace=make_workspace(w.project), offering=w.offering
-    )
+    trade = make_trade(provider=w.provider, customer=w.university, workspace=make_workspace(w.project))
     w.invoice, w.open_invoice = make_invoice(trade), make_invoice(trade, month=AT.date().replace(day=1), issued=False)
     w.invoice_line = w.invoice.lines.get(position=1)
     facts: dict[str, Any] = {"by": None, "at": AT}
