@@ -78,7 +78,8 @@ class ChangeForm(forms.Form):
     reason = forms.CharField(label=_("Why"), max_length=500)
 
     def __init__(self, currency: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="change_%s", **kwargs)  # it stands beside others on its page
+        kwargs.setdefault("auto_id", "change_%s")  # it stands beside others on its page
+        super().__init__(*args, **kwargs)
         self.fields["amount"].suffix = currency  # type: ignore[attr-defined]
 
 
@@ -88,4 +89,5 @@ class CloseForm(forms.Form):
     reason = forms.CharField(label=_("Why it is closed"), max_length=500)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="close_%s", **kwargs)
+        kwargs.setdefault("auto_id", "close_%s")
+        super().__init__(*args, **kwargs)
