@@ -21,7 +21,7 @@ def send_mail(key: str, kind: str, to_person_id: int | None, to_email: str, fact
     services.send_mail(key=key, kind=kind, to_person_id=to_person_id, to_email=to_email, facts=facts, at=clock.now())
 
 
-@app.task(name=TELL_OF_PRICES, queue="mail")
+@app.task(name=TELL_OF_PRICES, queue="default")
 def tell_of_prices(price_ids: list[int]) -> int:
     with transaction.atomic():
         return price_mails.tell_of_prices(price_ids=price_ids, at=clock.now())

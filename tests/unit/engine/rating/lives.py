@@ -100,7 +100,7 @@ def _tariff(chance: Random, zone: ZoneInfo) -> Tariff:
 def _history(chance: Random, zone: ZoneInfo, tariff: Tariff) -> History:
     number = iter(range(1, 1000))
     components = sorted(tariff.parts)
-    known = [_instant(chance, zone) for _ in range(3)]
+    known = [BEGIN, _instant(chance, zone), _instant(chance, zone)]
 
     def at() -> datetime:
         return chance.choice(known) if chance.random() < 0.2 else _instant(chance, zone)
