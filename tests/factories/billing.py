@@ -43,9 +43,8 @@ def make_trade(
     resource: str = "Run 1",
     project: str = "Ice cores",
     workspace: Workspace | None = None,
-    offering: Offering | None = None,
 ) -> Trade:
-    """workspace, offering   of the customer's project and of the provider; new ones when none are given"""
+    """workspace   of the customer's project; a new one when none is given"""
     if provider is None:
         seller = make_organization(
             f"Centre {next(_numbers)}",
@@ -75,7 +74,7 @@ def make_trade(
     workspace = workspace or make_workspace(make_project(organization=customer, name=project))
     made = workspace.project
     assert made is not None
-    offering = offering or make_offering(provider, components=[], active=False, plan="")
+    offering = make_offering(provider, components=[], active=False, plan="")
     cpu = make_component(
         offering, key="cpu", title="CPU time", billing="usage", category=make_category(provider), unit_name="core-hours"
     )
