@@ -100,12 +100,12 @@ def issue(
         for row in rows:
             table.add_row(row["seller"], str(row["issued"]), str(row["lines"]))
         out.print(table)
-    for refusal in refused:
+    for one in refused:
         from django.utils.translation import gettext
 
         from bursar.kernel.refusals import words as refusal_words
 
-        err.print(refusal_words(refusal, gettext), style="yellow", markup=False, soft_wrap=True)
+        err.print(refusal_words(one, gettext), style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()

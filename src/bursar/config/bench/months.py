@@ -69,7 +69,7 @@ def make_market(name: str, resources: int, reports_each: int, *, customers: int 
     for plan, factor in zip(plans, (2, 1), strict=True):
         for component in components:
             catalogue.set_price(plan=plan, component=component, price=Decimal(factor) / 10, amount=3, by=None, at=START)
-    parameters = {
+    parameters: dict[str, Any] = {
         "name": name,
         "customers": customers,
         "resources": resources,
