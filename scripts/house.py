@@ -163,6 +163,28 @@ def install_project() -> None:
     )
 
 
+FOCUS = VENV / "focus"
+
+
+def make_focus() -> str:
+    """What judges FOCUS exports needs older packages than we use, so it has an environment of its own. Why not, or ""."""
+    stamp, wanted = FOCUS / "bursar-stamp", digest([LOCKS / "focus.txt"], f"{sys.version_info[:3]}")
+    if fresh(stamp, wanted):
+        return ""
+    with step("FOCUS validator (.venv/focus, by hash)"):
+        shutil.rmtree(FOCUS, ignore_errors=True)
+        python = FOCUS / "bin" / "python"
+        if not works([sys.executable, "-m", "venv", FOCUS]):
+            return "its environment cannot be made"
+        fast, lock = uv(), LOCKS / "focus.txt"
+        by_uv = fast and works([fast, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", lock])
+        if not by_uv and not works([python, "-m", "pip", "install", "-q", "--require-hashes", "-r", lock]):
+            shutil.rmtree(FOCUS, ignore_errors=True)
+            return "its packages (requirements/focus.txt) cannot be had here, or not for this Python"
+        stamp.write_text(wanted)
+    return ""
+
+
 # ------------------------------------------------------------------------------------------------ pages
 
 
@@ -386,6 +408,8 @@ def test() -> None:
     not_run: list[str] = []
     failures: list[str] = []
     results: dict[str, bool] = {}
+    if missing_focus := make_focus():
+        not_run.append(f"the FOCUS validator on a real export: {missing_focus}")
 
     def finish(part: Part) -> None:
         try:
@@ -542,7 +566,10 @@ def assets() -> None:
 
 
 def bench() -> NoReturn:
+    """The closing of a month, then the ledger; what is named goes to the ledger's alone."""
     environment()
+    if not sys.argv[2:]:
+        subprocess.run([str(PYTHON), "-m", "bursar.config", "invoice", "bench"], cwd=ROOT, check=True)
     become("-m", "bursar.config", "ledger", "bench", *sys.argv[2:])
 
 

@@ -18,3 +18,4 @@ lock uv.txt requirements/uv.in
 lock node.txt requirements/node.in
 lock server.txt pyproject.toml requirements/build.in --extra server --extra agent
 lock dev.txt pyproject.toml requirements/build.in --extra server --extra agent --extra dev -c requirements/server.txt
+lock focus.txt requirements/focus.in

@@ -24,6 +24,8 @@ NOUNS: Final = (
     "provisioning",
     "accounts",
     "grants",
+    "billing",
+    "budgets",
     "provider",
     "delivery",
     "events",

@@ -106,6 +106,8 @@ class OrderDetailsOut(OrderOut):
     decisions: list[DecisionOut]
     comments: list[CommentOut]
     may_decide: Side | None = Field(description="the side for which you may decide now")
+    held_by: list[str] = Field(description="why budgets hold it; empty = none does")
+    may_agree: bool = Field(description="whether you may let it go on although a budget is spent, or reject it")
     may_cancel: bool
     may_retry: bool
 
@@ -128,6 +130,14 @@ class OrderDetailsOut(OrderOut):
     @staticmethod
     def resolve_may_decide(row: Any) -> Any:
         return row.details.decides_for
+
+    @staticmethod
+    def resolve_held_by(row: Any) -> list[str]:
+        return list(row.details.held_by)
+
+    @staticmethod
+    def resolve_may_agree(row: Any) -> bool:
+        return bool(row.details.may_agree)
 
     @staticmethod
     def resolve_may_cancel(row: Any) -> bool:
@@ -315,6 +325,11 @@ class ResourceDetailsOut(ResourceOut):
     by_person: list[PersonUsageOut]
     members: list[MemberOut]
     open_order_id: int | None
+    paused_because: str = Field(description="the budget that keeps it paused; empty = none does")
+
+    @staticmethod
+    def resolve_paused_because(row: Any) -> str:
+        return str(row.details.paused_because)
 
     @staticmethod
     def resolve_locked(row: Any) -> list[int]:
@@ -569,6 +584,32 @@ def reject_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> An
     services.reject_order(
         order_id=order_id, side=payload.side, reason=payload.reason, by=person_of(request), at=at_of(request)
     )
+    return _details(request, order_id)
+
+
+@router.post(
+    "/orders/{order_id}/agree",
+    response={200: OrderDetailsOut, **PROBLEMS},
+    tags=["Orders"],
+    summary="Let an order go on that a budget holds",
+)
+def agree_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+    """For whoever answers for the organization’s budgets. The budget stays as it is."""
+    selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
+    services.agree_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
+    return _details(request, order_id)
+
+
+@router.post(
+    "/orders/{order_id}/refuse",
+    response={200: OrderDetailsOut, **PROBLEMS},
+    tags=["Orders"],
+    summary="Reject an order that a budget holds",
+)
+def refuse_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+    """The reason is told to whoever placed it."""
+    selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
+    services.refuse_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
     return _details(request, order_id)
 
 

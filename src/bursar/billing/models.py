@@ -29,6 +29,18 @@ class Seller(models.Model):
     )
     due_days = models.PositiveSmallIntegerField(_("days to pay"), default=30)
     issues_by_itself = models.BooleanField(_("issue when the days of grace are over"), default=True)
+    bills_from = models.DateField(_("first month that is billed"), help_text=_("its first day"))
+    closed_until = models.DateField(
+        editable=False, help_text="the first month that is not closed; what comes late for those before is adjusted"
+    )
+    closed_cut = models.ForeignKey(
+        "Cut",
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="what was known when the last month was closed",
+    )
     last_invoice = models.PositiveBigIntegerField(default=0, editable=False)
     last_credit_note = models.PositiveBigIntegerField(default=0, editable=False)
 
@@ -256,6 +268,7 @@ class CreditNote(models.Model):
     provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="credit_notes")
     number = models.PositiveBigIntegerField()
     number_text = models.CharField(_("number"), max_length=40)
+    after_invoice = models.PositiveBigIntegerField(help_text="the last invoice number that its seller had given before")
     reason = models.CharField(_("reason"), max_length=500)
     carries_out = models.BooleanField(
         default=False, help_text="a month computed again; only then it counts as invoiced"
@@ -310,6 +323,12 @@ class Credit(models.Model):
     used = models.DecimalField(**MONEY, default=0)
     expires_on = models.DateField(_("last day"), null=True, blank=True, help_text=_("compared with the day of issue"))
     reason = models.CharField(_("reason"), max_length=500, blank=True)
+    of_invoice = models.ForeignKey(
+        Invoice, null=True, on_delete=models.PROTECT, related_name="+", help_text="whose total was below zero"
+    )
+    of_credit_note = models.ForeignKey(
+        CreditNote, null=True, on_delete=models.PROTECT, related_name="+", help_text="of what was paid already"
+    )
     by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField()
     withdrawn_at = models.DateTimeField(null=True)

@@ -7,8 +7,10 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from bursar.catalogue.services.announced import TASK as TELL_OF_PRICES
+from bursar.delivery import budget_mails as _budget_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import feed, price_mails, services
 from bursar.delivery import grant_mails as _grant_mails  # noqa: F401  fills the table of mails
+from bursar.delivery import invoice_mails as _invoice_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import ledger_mails as _ledger_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import order_mails as _order_mails  # noqa: F401  fills the table of mails
 from bursar.kernel import clock

@@ -47,6 +47,9 @@ FAULTS: dict[str, str] = {
     "unknown_resource": N_("There is no such resource, or you may not report its usage."),
     "resource_of_another_workspace": N_("The resource belongs to another workspace."),
     "unknown_component": N_("The resource has no such component."),
+    "component_missing": N_(
+        "Several components of this resource are counted in this category: name the one that was used."
+    ),
     "component_not_metered": N_(
         "The use of this component is not reported: its limit says what it takes, or it draws on nothing."
     ),

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from bursar.catalogue.models import Component, Plan, PlanComponent
-from bursar.catalogue.selectors import price_versions, prices_in_force
+from bursar.catalogue.selectors import price_versions, prices_in_force, prices_to_come
 from bursar.engine.estimate import Estimate, PricedComponent, estimate, until_end, version_at
 from bursar.engine.rating import Month, PriceVersion
 from bursar.kernel.money import Money, minor_digits
@@ -136,3 +137,14 @@ def cost_until(
     return Until(
         end, money(sum(amount for _, amount in found)), tuple((month, money(amount)) for month, amount in found)
     )
+
+
+def costs_something(plan: Plan, components: Iterable[Component], *, at: datetime) -> bool:
+    """Whether anything is ever paid under a plan, from now on or from a day that is known already. Two queries."""
+    fixed = {component.pk for component in components if component.billing == Component.Billing.FIXED}
+    lines = [*prices_in_force([plan.pk], at).values(), *prices_to_come([plan.pk], at)]
+    return any(_is_paid(line) for line in lines if line.component_id not in fixed or line.amount > 0)
+
+
+def _is_paid(line: PlanComponent) -> bool:
+    return line.price > 0 or any(Decimal(price) > 0 for _from, price in line.tiers)

@@ -32,6 +32,12 @@ def is_metered(component: Component) -> bool:
     return component.category.is_over_time or not held_by_limit
 
 
+def shared_categories(components: Iterable[Component]) -> frozenset[int]:
+    """Of an offering's components: the categories on which more than one of them is measured."""
+    measured = [one.category_id for one in components if one.category_id is not None and is_metered(one)]
+    return frozenset(category for category in measured if measured.count(category) > 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Fellow:
     """A component of a resource that may draw on a wallet, and the most that its backend may have been told, in ticks."""

@@ -19,7 +19,7 @@ from bursar.kernel.errors import DomainError
 from bursar.metering.history import Breakdown, By
 from bursar.metering.models import UsageReport
 from bursar.plugins.contract import ManagesAccounts
-from bursar.provisioning import gate, pricing, quota
+from bursar.provisioning import gate, holds, pricing, quota
 from bursar.provisioning.abilities import backend_can
 from bursar.provisioning.errors import (
     AccountNotOffered,
@@ -49,10 +49,19 @@ from bursar.provisioning.models import (
     ResourceFact,
     SetAside,
     Side,
+    SpendingHold,
     UsageMark,
 )
 from bursar.provisioning.people import people_awaited, users_of
-from bursar.provisioning.policies import AwaitedLine, Verdict, explain, judge, lines_for, words_of_line
+from bursar.provisioning.policies import (
+    AwaitedLine,
+    Verdict,
+    explain,
+    judge,
+    lines_for,
+    organization_of,
+    words_of_line,
+)
 from bursar.provisioning.services._common import ORDER_RELATED, RESOURCE_RELATED
 from bursar.provisioning.services.accounts import backends_for, people_there
 from bursar.provisioning.services.orders import (
@@ -117,15 +126,22 @@ def order_for(viewer: Person, order_id: int, *, at: datetime) -> Order:
 
 def orders_awaiting(viewer: Person, *, at: datetime, side: Side | None = None) -> QuerySet[Order]:
     """The orders that await a decision of this person, by their roles; oldest first. One query, and one for the roles."""
-    where = Q(pk__in=())
-    held = Membership.objects.filter(person=viewer).held_at(at) if viewer.is_active else ()
+    where = held = Q(pk__in=())
+    memberships = Membership.objects.filter(person=viewer).held_at(at) if viewer.is_active else ()
+    answers = viewer.limits is None or viewer.limits.allow(Permission.MANAGE_BUDGETS)
     permitted = {
         Side.CONSUMER: viewer.limits is None or viewer.limits.allow(Permission.APPROVE_ORDER),
         Side.PROVIDER: viewer.limits is None or viewer.limits.allow(Permission.HANDLE_ORDERS),
     }
-    for membership in held:
+    for membership in memberships:
         awaited = Q(awaited_roles__contains=[membership.role])
         if membership.organization_id is not None:
+            if answers and side != Side.PROVIDER:
+                held |= awaited & Q(
+                    Q(workspace__project__organization_id=membership.organization_id)
+                    | Q(workspace__organization_id=membership.organization_id),
+                    state=OrderState.HELD,
+                )
             if permitted[Side.CONSUMER] and side != Side.PROVIDER:
                 where |= awaited & Q(
                     Q(workspace__project__organization_id=membership.organization_id)
@@ -143,7 +159,7 @@ def orders_awaiting(viewer: Person, *, at: datetime, side: Side | None = None) -
                 place |= Q(workspace__project__path__contains=[membership.project_id])
             where |= awaited & place & Q(state=OrderState.PENDING_CONSUMER)
     own = ~Q(created_by=viewer)
-    return _orders().filter(where & own).order_by("created_at", "pk")
+    return _orders().filter(where & own | held).order_by("created_at", "pk")
 
 
 def who_must_approve(order: Order) -> list[AwaitedLine]:
@@ -177,6 +193,8 @@ class OrderDetails:
     may_handle: bool
     changes: list[tuple[str, str, str]]
     messages: list[ProviderMessage]
+    held_by: list[str]
+    may_agree: bool
 
     @property
     def progress(self) -> int | None:
@@ -199,6 +217,7 @@ def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetail
     approves = may(viewer, Permission.APPROVE_ORDER, order.workspace, at)
     handles = may(viewer, Permission.HANDLE_ORDERS, order.offering.provider.organization, at)
     places = may(viewer, Permission.PLACE_ORDER, order.workspace, at)
+    is_held = state == OrderState.HELD
     return OrderDetails(
         order=order,
         lines=who_must_approve(order),
@@ -213,7 +232,26 @@ def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetail
         may_handle=handles,
         changes=_changes(order),
         messages=list(order.messages.select_related("by")[:MESSAGES_SHOWN]),
+        held_by=why_held(order, viewer, at=at) if is_held else [],
+        may_agree=is_held and may(viewer, Permission.MANAGE_BUDGETS, organization_of(order.workspace), at),
     )
+
+
+def why_held(order: Order, viewer: Person, *, at: datetime) -> list[str]:
+    """A sentence for each hold in force that stops the order; with amounts as far as the viewer may see them."""
+    rows = order.holds.filter(hold__lifted_at=None).select_related("hold__organization", "hold__project")
+    return [_words_for(row.hold, viewer, at=at) for row in rows]
+
+
+def _words_for(hold: SpendingHold, viewer: Person, *, at: datetime) -> str:
+    scope = hold.project or hold.organization
+    return holds.words_of_hold(hold, amounts=may(viewer, Permission.VIEW_COSTS, scope, at))
+
+
+def why_paused(resource: Resource, viewer: Person, *, at: datetime) -> str:
+    """Why a hold, and no person, lets the resource stand still; "" where none does."""
+    rows = resource.spending_pauses.filter(ended_at=None).select_related("hold__organization", "hold__project")
+    return next((_words_for(row.hold, viewer, at=at) for row in rows), "")
 
 
 def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
@@ -227,6 +265,7 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
     state = OrderState(order.state)
     current = {
         OrderState.PENDING_CONSUMER: "consumer",
+        OrderState.HELD: "budget",
         OrderState.PENDING_PROVIDER: "provider",
         OrderState.PENDING_START: "executing",
         OrderState.EXECUTING: "executing",
@@ -240,6 +279,8 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
             steps.append(Step(side.value, "failed", order.closed_at, None))
         else:
             steps.append(Step(side.value, "current" if current == side.value else "open", None, None))
+        if side == Side.CONSUMER:
+            steps += _budget_step(order, decisions, state)
     executing = {
         OrderState.EXECUTING: "current",
         OrderState.PENDING_START: "current",
@@ -256,6 +297,20 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
         )
     )
     return steps
+
+
+def _budget_step(order: Order, decisions: Sequence[OrderDecision], state: OrderState) -> list[Step]:
+    """The station of an order that a budget holds or held; none where none did."""
+    kinds = OrderDecision.Decision
+    held = [i for i, decision in enumerate(decisions) if decision.decision == kinds.HELD]
+    if not held:
+        return []
+    after = decisions[held[-1] + 1 :]
+    let = next((d for d in after if d.decision in {kinds.AGREED, kinds.LET_GO}), None)
+    if let is not None:
+        return [Step("budget", "done", let.at, let.by)]
+    said = "current" if state == OrderState.HELD else "failed" if state == OrderState.REJECTED else "open"
+    return [Step("budget", said, order.closed_at, None)]
 
 
 def _changes(order: Order) -> list[tuple[str, str, str]]:
@@ -436,6 +491,7 @@ def preview_order(
     )
     refusal: DomainError | None = None
     try:
+        gate.require_payer(workspace, plan, components, at=at)
         gate.require_allocations(workspace, components, at=at, new=resource is None)
     except DomainError as error:
         refusal = error
@@ -590,6 +646,7 @@ class ResourceDetails:
     may_see_people: bool
     may_handle: bool
     messages: list[ProviderMessage]
+    paused_because: str
 
     @property
     def progress(self) -> int | None:
@@ -627,6 +684,7 @@ def resource_details(
         may_see_people=sees_people,
         may_handle=may(viewer, Permission.HANDLE_ORDERS, provider, at),
         messages=_messages_about(resource),
+        paused_because=why_paused(resource, viewer, at=at) if resource.desired_paused else "",
     )
 
 

@@ -62,6 +62,15 @@ MENU: Final = (
         ),
     ),
     Group(
+        _("Billing"),
+        (
+            Entry(_("Invoices"), "invoices", icon="file-invoice", needs=(Permission.VIEW_BILLING,)),
+            Entry(_("Customers’ invoices"), "provider_invoices", icon="receipt-2", needs=(Permission.VIEW_REVENUE,)),
+            Entry(_("Credits"), "provider_credits", icon="coins", needs=(Permission.VIEW_REVENUE,)),
+            Entry(_("Revenue"), "provider_revenue", icon="chart-bar", needs=(Permission.VIEW_REVENUE,)),
+        ),
+    ),
+    Group(
         _("Provider"),
         (
             Entry(_("Overview"), "provider_home", icon="certificate", needs=(Permission.VIEW_PROVIDER,)),
@@ -80,6 +89,7 @@ MENU: Final = (
         (
             Entry(_("Providers"), "operator_providers", icon="certificate", needs=(Permission.READ_PLATFORM,)),
             Entry(_("People"), "operator_people", icon="users", needs=(Permission.READ_PLATFORM,)),
+            Entry(_("Tax rates"), "tax_rates", icon="percentage", needs=(Permission.READ_PLATFORM,)),
             Entry(_("Shelves"), "operator_shelves", icon="category", needs=(Permission.OPERATE_PLATFORM,)),
             Entry(_("Plugins"), "operator_plugins", icon="puzzle", needs=(Permission.READ_PLATFORM,)),
             Entry(_("Jobs"), "operator_jobs", icon="stack-2", needs=(Permission.READ_PLATFORM,)),

@@ -18,6 +18,7 @@ class Look:
 LOOKS: Final[Mapping[str, Look]] = {
     # orders
     "pending_consumer": Look("yellow", _("Waiting for approval"), icon="hourglass"),
+    "held": Look("orange", _("Held by a budget"), icon="pig-money"),
     "pending_provider": Look("yellow", _("Waiting for the provider"), icon="hourglass"),
     "pending_start": Look("azure", _("Waiting for its start"), icon="clock"),
     "executing": Look("blue", _("Being carried out"), icon="loader-2"),
@@ -32,6 +33,13 @@ LOOKS: Final[Mapping[str, Look]] = {
     "paused": Look("orange", _("Paused"), icon="player-pause"),
     "terminating": Look("orange", _("Being terminated"), icon="loader-2"),
     "terminated": Look("secondary", _("Terminated"), icon="square-off"),
+    # invoices
+    "provisional": Look("secondary", _("Provisional"), icon="pencil"),
+    "issued": Look("azure", _("Issued"), icon="send"),
+    "part_paid": Look("yellow", _("Part paid"), icon="coins"),
+    "paid": Look("green", _("Paid"), icon="check"),
+    "credited": Look("secondary", _("Credited"), icon="arrow-back-up"),
+    "overdue": Look("red", _("Overdue"), icon="alert-triangle"),
     # offerings
     "draft": Look("secondary", _("Draft"), icon="pencil"),
     "active": Look("green", _("Active"), icon="circle-check"),

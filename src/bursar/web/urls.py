@@ -22,6 +22,8 @@ NOUNS: Final = (
     "accounting",
     "usage",
     "grants",
+    "billing",
+    "budgets",
     "operator",
 )
 

@@ -25,6 +25,8 @@ PROVIDER_PERMISSIONS: Final = frozenset(
         Permission.ALLOCATE_ROOT,
         Permission.REPORT_USAGE,
         Permission.WRITE_OFF,
+        Permission.VIEW_REVENUE,
+        Permission.MANAGE_INVOICES,
     }
 )
 

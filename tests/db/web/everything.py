@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,7 +17,11 @@ from django.test import Client
 
 from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
+from bursar.billing import services as billing
+from bursar.billing.models import Budget
+from bursar.billing.services import budgets
 from bursar.catalogue import registry
+from bursar.catalogue import services as catalogue
 from bursar.grants import services as grants
 from bursar.grants.models import Notice, Recipient
 from bursar.kernel.clock import stated_time
@@ -25,12 +30,13 @@ from bursar.plugins import wire
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome, UsageRecord
 from bursar.plugins.manual.plugin import ManualSettings
 from bursar.provisioning import services as provisioning
-from bursar.provisioning.models import ApprovalPolicy, Order, Resource, SetAside, Side
+from bursar.provisioning.models import ApprovalPolicy, Order, Resource, SetAside, Side, SpendingHold
 from bursar.provisioning.services.policies import Line
 from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Role
 from tests.db.web.who_may import Rights
+from tests.factories.billing import make_invoice, make_trade
 from tests.factories.catalogue import make_backend, make_category, make_offering, make_product, make_provider
 from tests.factories.ledger import make_report
 from tests.factories.pictures import png
@@ -141,7 +147,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
     )
     w.provider, w.centre_slug = make_provider(w.centre), w.centre.slug
     make_provider(elsewhere)
-    people = {key: make_person(full_name=key) for key in ACTORS if key}
+    people = w.people = {key: make_person(full_name=key) for key in ACTORS if key}
     leaders = {place: people[f"principal_investigator@{place}"] for place in ("project", "sub")}
     w.project = make_project(organization=w.university, pi=leaders["project"], name="Physics")
     w.sub = make_project(parent=w.project, pi=leaders["sub"], name="Optics")
@@ -241,14 +247,34 @@ def build(patch: pytest.MonkeyPatch) -> World:
     provisioning.connect_account(backend=w.backend, person=owner, by=owner, at=AT)
 
     _grants(w, end)
+    _invoices(w)
+    _budgets(w, workspace)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
     w.new_name, w.cpu_name = "something-new", w.cpu.name
-    w.people = people
     for key, person in people.items():
         client = Client()
         client.force_login(person)
         w.sessions[key] = client.cookies["sessionid"].value
     return w
+
+
+def _budgets(w: World, workspace: Any) -> None:
+    """A budget of the project, and an order that a hold keeps waiting."""
+    w.budget = budgets.set_budget(
+        scope=w.project, span=Budget.Span.MONTH, amount=Decimal(100), thresholds=[], by=None, at=AT
+    )
+    paid = make_offering(backend=w.backend, components=[{"key": "setup", "billing": "one_time"}])
+    catalogue.set_price(plan=paid.plans.get(), component=paid.components.get(), price=Decimal(5), by=None, at=AT)
+    provisioning.set_hold(
+        source="budget", effect=SpendingHold.Effect.ORDERS, organization=w.university, project=w.project, at=AT,
+        facts={"percent": 90, "spent": "90", "amount": "100", "currency": "EUR", "span": "month", "stretch": "2026-11-01"},
+    )  # fmt: skip
+    held = provisioning.submit_order(
+        workspace=workspace, offering=paid, plan_id=paid.plans.get().pk, name="held", by=w.bystander, at=AT
+    )
+    operator = w.people["platform_operator@platform"]
+    w.held_order = provisioning.approve_order(order_id=held.pk, side=Side.CONSUMER, by=operator, at=AT)
+    assert w.held_order.state == "held"
 
 
 def _grants(w: World, end: datetime) -> None:
@@ -277,6 +303,22 @@ def _grants(w: World, end: datetime) -> None:
     )  # fmt: skip
     owner = w.personal_wallet.workspace.person
     w.notice = Notice.objects.create(person=owner, kind="given", gift=w.gift, at=AT)
+
+
+def _invoices(w: World) -> None:
+    """An issued invoice of the centre to the university with a payment and a credit note, one that is open, and credits."""
+    # Between the project's own and those of others there is nothing: it stands for all.
+    trade = make_trade(provider=w.provider, customer=w.university, workspace=make_workspace(w.project))
+    w.invoice, w.open_invoice = make_invoice(trade), make_invoice(trade, month=AT.date().replace(day=1), issued=False)
+    w.invoice_line = w.invoice.lines.get(position=1)
+    facts: dict[str, Any] = {"by": None, "at": AT}
+    w.payment = billing.note_payment(invoice_id=w.invoice.pk, amount=Decimal(1), **facts)
+    of_line = {w.invoice_line.pk: Decimal(1)}
+    w.credit_note = billing.credit_invoice(invoice_id=w.invoice.pk, reason="Wrong.", amounts=of_line, **facts)
+    sides: dict[str, Any] = {"provider": w.provider, "customer": w.university}
+    w.credit = billing.give_credit(kind="granted", amount=Decimal(9), **sides, **facts)
+    w.compensation = billing.compensate(amount=Decimal(9), reason="It was down.", **sides, **facts)
+    w.csv_form = "csv"
 
 
 @contextmanager

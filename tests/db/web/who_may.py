@@ -119,6 +119,8 @@ ORDERS = may(P.PLACE_ORDER, "project")
 APPROVES = may(P.APPROVE_ORDER, "project")
 HANDLES = may(P.HANDLE_ORDERS, "centre")
 OFFERS = may(P.MANAGE_OFFERINGS, "centre")
+SEES_COSTS = may(P.VIEW_COSTS, "project")
+MANAGES_BUDGETS = may(P.MANAGE_BUDGETS, "project")
 # The offering of the world is for the university: for whoever holds a role there or in one of its projects.
 BELONGS = Rule(lambda rights: any(where in {"university", "project", "sub"} for _role, where in rights.held))
 SEES_OFFERING = BELONGS | SEES_PROVIDER | READ_ALL
@@ -132,6 +134,10 @@ USES_BACKEND = OWN | Rule(
         for role, where in rights.held
     )
 )
+
+SEES_BILLS, SEES_REVENUE = may(P.VIEW_BILLING, "university"), may(P.VIEW_REVENUE, "centre")
+SEES_INVOICE = SEES_BILLS | SEES_REVENUE
+INVOICES = may(P.MANAGE_INVOICES, "centre")
 
 APPLIES = may(P.APPLY_FOR_GRANTS, "project")
 READS_GRANTS, JUDGES, MANAGES_GRANTS = (
@@ -168,10 +174,19 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "order": SEES_BOTH_SIDES,
     "order_at_provider": SEES_BOTH_SIDES,
     "resource": SEES_BOTH_SIDES,
+    "held_order": SEES_BOTH_SIDES,
+    "budget": may(P.VIEW_COSTS, "project"),
     "application": SEES_APPLICATION,
     "grant_comment": SEES_APPLICATION,
     "grant_file": SEES_APPLICATION,
     "notice": OWN,
+    "invoice": SEES_INVOICE,
+    "open_invoice": SEES_INVOICE,
+    "invoice_line": SEES_INVOICE | SEES_COSTS,
+    "payment": SEES_INVOICE,
+    "credit_note": SEES_INVOICE,
+    "credit": SEES_INVOICE,
+    "compensation": SEES_INVOICE,
     "giver": READS_GRANTS,
     "gift": READS_GRANTS,
 }
@@ -423,6 +438,8 @@ page("order_cancel", None, APPROVES, pk="order")
 page("order_retry", None, ORDERS | HANDLES, pk="order")
 page("order_comment", None, SEES_PROJECT | HANDLES, pk="order", body=lambda w: {"text": "Please."})
 page("order_assign", None, HANDLES, pk="order")
+page("order_agree", None, MANAGES_BUDGETS, pk="held_order")
+page("order_refuse", None, MANAGES_BUDGETS, pk="held_order")
 page("order_say", None, HANDLES, pk="order", body=lambda w: {"text": "Half of it.", "level": "info"})
 page("project_policies", SEES_PROJECT, may(P.EDIT_PROJECT, "project"), pk="project")
 page("organization_policies", SEES_ORGANIZATION, may(P.EDIT_ORGANIZATION, "university"), pk="university")
@@ -466,6 +483,35 @@ page("jwks", PUBLIC)
 page("my_accounts", LOGIN)
 page("my_account_connect", USES_BACKEND, USES_BACKEND, see=NOWHERE, backend="backend")
 page("my_account_disconnect", None, OWN, see=NOWHERE, backend="backend")
+
+# invoices
+for name in ("invoices", "provider_invoices", "provider_credits", "provider_revenue"):
+    page(name, LOGIN)
+page("invoice", SEES_INVOICE, pk="invoice")
+page("invoice", SEES_INVOICE, pk="open_invoice")
+page("invoice_download", SEES_INVOICE, pk="invoice", form="csv_form")
+page("invoice_issue", None, INVOICES, pk="open_invoice")
+page("payment_note", None, INVOICES, pk="invoice", body=lambda w: {"amount": "1", "paid_on": "2026-11-20"})
+page("payment_take_back", None, INVOICES, pk="invoice", payment="payment")
+page("credit_note_make", INVOICES, INVOICES, pk="invoice", body=lambda w: {"extent": "whole", "reason": "No."})
+page("invoice_line", SEES_INVOICE | SEES_COSTS, pk="invoice_line")
+page("credit_note_download", SEES_INVOICE, pk="credit_note", form="csv_form")
+page("credit_withdraw", None, INVOICES, pk="credit")
+page("compensation_withdraw", None, INVOICES, pk="compensation")
+for name in ("provider_seller", "credit_give", "compensation_make"):
+    page(name, INVOICES, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page("provider_refresh", None, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page("organization_billing", SEES_BILLS, pk="university")
+page("buyer_edit", *[may(P.EDIT_ORGANIZATION, "university")] * 2, pk="university")
+page("project_costs", SEES_COSTS, pk="project")
+page("tax_rates", READ_ALL, OPERATE)
+
+# budgets
+page("organization_budgets", may(P.VIEW_COSTS, "university"), may(P.MANAGE_BUDGETS, "university"), pk="university")
+page("project_budgets", SEES_COSTS, MANAGES_BUDGETS, pk="project")
+page("budget", SEES_COSTS, pk="budget")
+for name in ("budget_change", "budget_thresholds", "budget_close"):
+    page(name, None, MANAGES_BUDGETS, pk="budget")
 
 # wallets and allocations
 page("project_wallets", SEES_PROJECT, pk="project")
@@ -511,6 +557,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "operation_id": "ledger_operation",
     "allocation_id": "allocation",
     "order_id": "order",
+    "budget_id": "budget",
     "resource_id": "resource",
     "action": "restart",
     "application_id": "application",
@@ -520,6 +567,13 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "gift_id": "gift",
     "notice_id": "notice",
     "account_id": "local_account",
+    "invoice_id": "invoice",
+    "line_id": "invoice_line",
+    "payment_id": "payment",
+    "credit_note_id": "credit_note",
+    "credit_id": "credit",
+    "compensation_id": "compensation",
+    "form": "csv_form",
     "recipient": "kind",
     "category_name": "cpu_name",
     "product_name": "new_name",
@@ -905,9 +959,27 @@ op(
     lambda w: {"side": "provider", "reason": "No."},
     order_id="order_at_provider",
 )
+op("POST", "/orders/{order_id}/agree", MANAGES_BUDGETS, none, order_id="held_order")
+op("POST", "/orders/{order_id}/refuse", MANAGES_BUDGETS, lambda w: {"reason": "No."}, order_id="held_order")
 op("POST", "/orders/{order_id}/cancel", APPROVES, none)
 op("POST", "/orders/{order_id}/retry", ORDERS | HANDLES)
 op("POST", "/orders/{order_id}/comments", (SEES_PROJECT | HANDLES) & ORDERING, lambda w: {"text": "Please."})
+
+# budgets
+NEW_BUDGET: Final = {"amount": "10.00", "span": "year"}
+op("GET", "/organizations/{organization_id}/budgets", may(P.VIEW_COSTS, "university"))
+op(
+    "POST",
+    "/organizations/{organization_id}/budgets",
+    may(P.MANAGE_BUDGETS, "university"),
+    lambda w: NEW_BUDGET,
+)
+op("GET", "/projects/{project_id}/budgets", SEES_COSTS)
+op("POST", "/projects/{project_id}/budgets", MANAGES_BUDGETS, lambda w: NEW_BUDGET)
+op("GET", "/budgets/{budget_id}", SEES_COSTS)
+op("POST", "/budgets/{budget_id}/change", MANAGES_BUDGETS, lambda w: {"amount": "7.00", "reason": "Less."})
+op("PUT", "/budgets/{budget_id}/thresholds", MANAGES_BUDGETS, lambda w: {"thresholds": []})
+op("POST", "/budgets/{budget_id}/close", MANAGES_BUDGETS, lambda w: {"reason": "Over."})
 
 # resources
 op("GET", "/resources", LOGIN)
@@ -1142,3 +1214,45 @@ page("grant_rule_step", None, MANAGES_GRANTS, pk="giver", body=lambda w: {"place
 for name in ("grant_gift_close", "grant_gift_at_login"):
     page(name, None, MANAGES_GRANTS, pk="gift")
 page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")
+
+# invoices
+op("GET", "/invoices", LOGIN)
+for path in ("", "/lines", "/download/{form}"):
+    op("GET", f"/invoices/{{invoice_id}}{path}", SEES_INVOICE)
+op("GET", "/invoice-lines/{line_id}", SEES_INVOICE | SEES_COSTS)
+op("GET", "/invoice-lines/{line_id}/usage", SEES_INVOICE | SEES_COSTS)
+op("POST", "/invoices/{invoice_id}/issue", INVOICES, none, invoice_id="open_invoice")
+op("POST", "/invoices/{invoice_id}/payments", INVOICES, lambda w: {"amount": "1"})
+op("POST", "/invoices/{invoice_id}/credit-notes", INVOICES, lambda w: {"reason": "No."})
+op("POST", "/payments/{payment_id}/take-back", INVOICES, none)
+op("GET", "/credit-notes", LOGIN)
+op("GET", "/credit-notes/{credit_note_id}", SEES_INVOICE)
+op("GET", "/credit-notes/{credit_note_id}/download/{form}", SEES_INVOICE)
+op("GET", "/credits", LOGIN)
+op("POST", "/credits/{credit_id}/withdraw", INVOICES, none)
+op("GET", "/compensations", LOGIN)
+op("POST", "/compensations/{compensation_id}/withdraw", INVOICES, none)
+op(
+    "POST", "/providers/{provider_id}/credits", INVOICES,
+    lambda w: {"customer_id": w.university.pk, "kind": "granted", "amount": "1"}, see=SEES_REVENUE,
+)  # fmt: skip
+op(
+    "POST", "/providers/{provider_id}/compensations", INVOICES,
+    lambda w: {"customer_id": w.university.pk, "amount": "1", "reason": "No."}, see=SEES_REVENUE,
+)  # fmt: skip
+op("POST", "/providers/{provider_id}/invoices/refresh", INVOICES, see=SEES_REVENUE)
+op("POST", "/providers/{provider_id}/months/close", INVOICES, lambda w: {"month": "2026-11"}, see=SEES_REVENUE)
+op("GET", "/providers/{provider_id}/revenue", SEES_REVENUE, see=NOWHERE)
+op("GET", "/providers/{provider_id}/seller", SEES_REVENUE, see=NOWHERE)
+op("PATCH", "/providers/{provider_id}/seller", INVOICES, lambda w: {"due_days": 14}, see=SEES_REVENUE)
+op("GET", "/organizations/{organization_id}/buyer", SEES_BILLS)
+op(
+    "PATCH", "/organizations/{organization_id}/buyer", may(P.EDIT_ORGANIZATION, "university"),
+    lambda w: {"reference": "PO-1"},
+)  # fmt: skip
+op("GET", "/organizations/{organization_id}/costs", SEES_BILLS)
+op("GET", "/projects/{project_id}/costs", SEES_COSTS)
+op("GET", "/projects/{project_id}/invoice-lines", SEES_COSTS)
+op("GET", "/resources/{resource_id}/costs", SEES_COSTS)
+op("GET", "/tax-rates", READ_ALL)
+op("POST", "/tax-rates", OPERATE, lambda w: {"country": "DE", "percent": "19", "valid_from": "2026-01-01"}, see=PUBLIC)

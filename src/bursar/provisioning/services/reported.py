@@ -15,7 +15,7 @@ from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX, Answer
 from bursar.metering.together import post_together
 from bursar.provisioning.models import Resource
-from bursar.provisioning.quota import is_metered, scope_of_usage
+from bursar.provisioning.quota import is_metered, scope_of_usage, shared_categories
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, organizations_where
 
@@ -74,11 +74,15 @@ def post_told(
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """What a resource says of usage: whose it is, and on which category each of its components draws."""
+    """What a resource says of usage: whose it is, and on which category each of its components draws.
+
+    shared   the categories on which more than one thing is measured: a report has to say which it is of
+    """
 
     pk: int
     workspace_id: int
     components: dict[str, Component]
+    shared: frozenset[int]
 
 
 def _resources(reports: Sequence[Report | Told], by: Person | None, at: datetime) -> dict[int, _Resource]:
@@ -92,13 +96,17 @@ def _resources(reports: Sequence[Report | Told], by: Person | None, at: datetime
     components: dict[int, dict[str, Component]] = {}
     for one in Component.objects.filter(offering__in={row[2] for row in rows}).select_related("category"):
         components.setdefault(one.offering_id, {})[one.key] = one
-    return {pk: _Resource(pk, workspace_id, components.get(offering_id, {})) for pk, workspace_id, offering_id in rows}
+    shared = {offering_id: shared_categories(of.values()) for offering_id, of in components.items()}
+    return {
+        pk: _Resource(pk, workspace_id, components.get(offering_id, {}), shared.get(offering_id, frozenset()))
+        for pk, workspace_id, offering_id in rows
+    }
 
 
 def _report(told: Report | Told, resources: dict[int, _Resource]) -> Report | str:
     """The report that it comes down to, or the code of what is wrong."""
     component: Any = getattr(told, "component", "")
-    category_id, workspace_id, scope = told.category_id, told.workspace_id, told.scope
+    category_id, workspace_id, scope, labels = told.category_id, told.workspace_id, told.scope, told.labels
     if told.resource_id is None:
         if component or category_id is None or workspace_id is None:
             return "wallet_missing"
@@ -120,9 +128,13 @@ def _report(told: Report | Told, resources: dict[int, _Resource]) -> Report | st
             category_id = used.category_id
             if told.is_absolute or scope:
                 scope = scope_of_usage(resource.pk, component, scope)
+            elif category_id in resource.shared:
+                labels = {**labels, "component": component}
+        elif category_id in resource.shared:
+            return "component_missing"
         elif category_id not in {one.category_id for one in resource.components.values()}:
             return "component_of_another_category"
     return Report(
         told.report_id, category_id, workspace_id, told.amount_ticks, told.period_start, told.period_end, told.is_absolute,
-        scope, told.corrects, told.resource_id, told.person_id, told.user, told.job, told.labels,
+        scope, told.corrects, told.resource_id, told.person_id, told.user, told.job, labels,
     )  # fmt: skip

@@ -329,6 +329,30 @@ def order_reject(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @refusals_as_messages(to=_to_order)
+def order_agree(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let an order go on that a budget holds."""
+    selectors.order_for(viewer_of(request), pk, at=at_of(request))
+    services.agree_to_spend(
+        order_id=pk, reason=request.POST.get("reason", ""), by=viewer_of(request), at=at_of(request)
+    )
+    messages.success(request, _("Agreed. The order goes on."))
+    return redirect("order", pk)
+
+
+@require_POST
+@refusals_as_messages(to=_to_order)
+def order_refuse(request: HttpRequest, pk: int) -> HttpResponse:
+    """Reject an order that a budget holds."""
+    selectors.order_for(viewer_of(request), pk, at=at_of(request))
+    services.refuse_to_spend(
+        order_id=pk, reason=request.POST.get("reason", ""), by=viewer_of(request), at=at_of(request)
+    )
+    messages.success(request, _("Rejected. The orderer was told why."))
+    return redirect("order", pk)
+
+
+@require_POST
+@refusals_as_messages(to=_to_order)
 def order_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     selectors.order_for(viewer_of(request), pk, at=at_of(request))
     services.cancel_order(order_id=pk, reason=request.POST.get("reason", ""), by=viewer_of(request), at=at_of(request))
@@ -583,6 +607,8 @@ urlpatterns = [
     path("orders/<int:pk>/", order, name="order"),
     path("orders/<int:pk>/approve", order_approve, name="order_approve"),
     path("orders/<int:pk>/reject", order_reject, name="order_reject"),
+    path("orders/<int:pk>/agree", order_agree, name="order_agree"),
+    path("orders/<int:pk>/refuse", order_refuse, name="order_refuse"),
     path("orders/<int:pk>/cancel", order_cancel, name="order_cancel"),
     path("orders/<int:pk>/retry", order_retry, name="order_retry"),
     path("orders/<int:pk>/comment", order_comment, name="order_comment"),

@@ -45,6 +45,7 @@ from bursar.web.resources_forms import (
 from bursar.web.structure_forms import after, last_day
 from bursar.web.tabs import card, scope_page
 from bursar.web.viewer import Viewer
+from bursar.web.views.billing import cost_of
 from bursar.web.views.orders import _preview, plan_cards, shown_value
 
 
@@ -150,6 +151,7 @@ def _resource_page(request: HttpRequest, pk: int, message_form: MessageForm) -> 
         "charts": [(usage, chart_of(usage)) for usage in details.components if usage.days],
         "form_values": [(titles.get(name, name), shown_value(value)) for name, value in row.form.items()],
         "moving": row.state in {"creating", "changing", "terminating"},
+        "cost": cost_of(viewer, row, at),
         "can_pause": can(row.offering, Pauses),
         "keeps_members": can(row.offering, ManagesMembers),
         "actions": actions_of(row, at=at) if details.may_order else [],

@@ -1,0 +1,122 @@
+"""How the quantity and the amount of a line came about, in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bursar.billing.documents import Line, plain
+from bursar.billing.models import InvoiceLine
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stretch of the month, or one step of a price. when   "" = all of it"""
+
+    when: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """sum   quantity times price, or what else the amount is; notes   what was left out, taken off or rounded"""
+
+    steps: tuple[Step, ...]
+    sum: str
+    notes: tuple[str, ...]
+
+
+def explain(line: Line, time_zone: str) -> Explanation:
+    """From what was written down when the line was computed. time_zone   in which instants are told"""
+    basis, zone = line.basis, ZoneInfo(time_zone)
+    steps = [_stretch(one, basis, zone) for one in _list(basis, "stretches")]
+    steps += [
+        Step(
+            _("from {quantity} on").format(quantity=one.get("from")),
+            _("{quantity} at {price} each").format(quantity=one.get("quantity"), price=one.get("price")),
+        )
+        for one in _list(basis, "steps")
+    ]
+    if basis.get("at"):
+        steps.append(Step(_instant(str(basis["at"]), zone), _("once")))
+    notes = [
+        _("{first} to {last}: paused, so free").format(first=_day(one.get("from")), last=_day(one.get("to")))
+        for one in _list(basis, "paused")
+    ]
+    if _list(basis, "taken_off"):
+        months = ", ".join(f"{one.get('month')}: {one.get('amount')}" for one in _list(basis, "taken_off"))
+        notes.append(
+            _("The whole period comes to {whole}; taken off is what its earlier months were billed ({months}).").format(
+                whole=basis.get("whole"), months=months
+            )
+        )
+    elif basis.get("tiers"):
+        notes.append(_("Used in the whole month: {whole}.").format(whole=basis.get("whole")))
+    if line.kind == InvoiceLine.Kind.ADJUSTMENT:
+        notes.append(
+            _(
+                "The month computed again with all that is known now, minus what was invoiced for it: the difference stands here."
+            )
+        )
+    return Explanation(tuple(steps), _sum(line), tuple(notes))
+
+
+def _sum(line: Line) -> str:
+    if line.kind not in {InvoiceLine.Kind.CHARGE, InvoiceLine.Kind.ADJUSTMENT}:
+        return ""
+    if line.basis.get("tiers") == "graduated":
+        return _("each step at its own price, then rounded once")
+    if line.basis.get("taken_off"):
+        return _("the whole period minus its earlier months")
+    return _("{quantity} × {price}, then rounded once").format(
+        quantity=line.exact_quantity, price=plain(line.unit_price)
+    )
+
+
+def _stretch(one: Mapping[str, Any], basis: Mapping[str, Any], zone: ZoneInfo) -> Step:
+    if "at" in one:
+        when = _instant(str(one["at"]), zone)
+        if "limit" in one:
+            return Step(when, _("limit {before} → {limit}").format(before=one.get("before"), limit=one["limit"]))
+        return Step(when, _("changed to this plan"))
+    if "hours" in one:
+        when = f"{_instant(str(one.get('from')), zone)} – {_instant(str(one.get('to')), zone)}"
+        how = _("{amount} × {hours} hours begun").format(amount=basis.get("amount"), hours=one["hours"])
+        paused = one.get("paused")
+        if paused:
+            how += " " + ngettext("({count} paused hour is free)", "({count} paused hours are free)", paused).format(
+                count=paused
+            )
+        return Step(when, how)
+    first, last = _day(one.get("from")), _day(one.get("to"))
+    of = one.get("of")
+    units = one.get("limit", basis.get("amount"))
+    if of:
+        how = _("{units} × {days} of {of} days").format(units=units, days=one.get("days"), of=of)
+    else:
+        how = _("{units} × {days} days").format(units=units, days=one.get("days"))
+    return Step(first if first == last else f"{first} – {last}", how)
+
+
+def _list(basis: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = basis.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _day(text: Any) -> str:
+    try:
+        return formats.date_format(date.fromisoformat(str(text)))
+    except ValueError:
+        return str(text)
+
+
+def _instant(text: str, zone: ZoneInfo) -> str:
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return text

@@ -1,0 +1,196 @@
+"""What pages and API look up for a viewer: the two sides of invoices, their documents, and the usage behind a line."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.db.models import DateField, DateTimeField, F, Func, Q, QuerySet, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce
+
+from bursar.billing.documents import LINE_JOINS, Document, Party, amount_due, day_of, document_of
+from bursar.billing.errors import InvoiceNotFound
+from bursar.billing.gathering import LEAD
+from bursar.billing.models import CreditNote, Invoice, InvoiceLine, Seller
+from bursar.billing.reckoning import next_month
+from bursar.billing.selectors import find_invoice, invoices_seen, is_overdue, lines_seen
+from bursar.billing.services._common import terms_of
+from bursar.catalogue.errors import ProviderNotFound
+from bursar.catalogue.models import Component, ServiceProvider
+from bursar.metering.models import UsageReport
+from bursar.structure.models import Organization, Person, Project
+from bursar.structure.roles import Permission, organizations_where, require
+
+
+# ------------------------------------------------------------------------------------------------ the two sides
+def owed_by(viewer: Person, at: datetime) -> QuerySet[Invoice]:
+    """Invoices of the organizations whose bills the viewer may see, the newest first."""
+    return (
+        invoices_seen(viewer, at)
+        .filter(customer__in=organizations_where(viewer, Permission.VIEW_BILLING, at))
+        .order_by("-month", "-pk")
+    )
+
+
+def owed_to(viewer: Person, at: datetime) -> QuerySet[Invoice]:
+    """Invoices of the sellers whose revenue the viewer may see, the newest first."""
+    return (
+        invoices_seen(viewer, at)
+        .filter(provider__organization__in=organizations_where(viewer, Permission.VIEW_REVENUE, at))
+        .order_by("-month", "-pk")
+    )
+
+
+def with_state(rows: QuerySet[Invoice], state: str, at: datetime) -> QuerySet[Invoice]:
+    """Those in a state; "overdue" = those that should have been paid before today, "unpaid" = on which something is due."""
+    unpaid = Q(state__in=(Invoice.State.ISSUED, Invoice.State.PART_PAID))
+    if state == "overdue":
+        return rows.filter(unpaid, due_on__lt=_today(at))
+    return rows.filter(unpaid) if state == "unpaid" else rows.filter(state=state)
+
+
+def _today(at: datetime) -> Cast:
+    """The day that it is now, by the calendar of the seller of each row."""
+    there = Func(
+        F("time_zone"), Value(at, output_field=DateTimeField()), function="timezone", output_field=DateTimeField()
+    )
+    return Cast(there, DateField())
+
+
+def is_due_and_late(invoice: Invoice, at: datetime) -> bool:
+    return is_overdue(invoice, day_of(at, invoice))
+
+
+def sellers_seen(
+    viewer: Person, at: datetime, permission: Permission = Permission.VIEW_REVENUE
+) -> QuerySet[ServiceProvider]:
+    return (
+        ServiceProvider.objects.filter(organization__in=organizations_where(viewer, permission, at))
+        .select_related("organization")
+        .order_by("organization__name", "pk")
+    )
+
+
+def seller_seen(viewer: Person, at: datetime, *, pk: int | None = None, slug: str = "") -> ServiceProvider:
+    """By its number, or by its short name.
+
+    raises   ProviderNotFound
+    """
+    rows = sellers_seen(viewer, at)
+    found = rows.filter(organization__slug=slug).first() if slug else rows.filter(pk=pk).first()
+    if found is None:
+        raise ProviderNotFound
+    return found
+
+
+def seller_shown(provider: ServiceProvider, at: datetime) -> Seller:
+    """How a provider sends invoices; where that was never said, what would be if it were left as it is. Writes nothing."""
+    found = Seller.objects.filter(provider=provider).first()
+    first = terms_of(provider).month_of(at)
+    return found or Seller(provider=provider, bills_from=first, closed_until=first)
+
+
+def customers_of(provider: ServiceProvider) -> QuerySet[Organization]:
+    """Organizations that have, or had, something of a provider or money with it."""
+    own = Q(workspace__resources__offering__provider=provider) | Q(
+        projects__workspace__resources__offering__provider=provider
+    )
+    known = Organization.objects.filter(own | Q(invoices__provider=provider) | Q(credits__provider=provider))
+    return Organization.objects.filter(pk__in=known.values("pk")).order_by("name", "pk")
+
+
+# ------------------------------------------------------------------------------------------------ papers
+def document_seen(
+    invoice_id: int, viewer: Person, at: datetime, lines: Sequence[InvoiceLine] | None = None
+) -> Document:
+    """lines   None = all; () where they come in pages
+
+    raises   InvoiceNotFound
+    """
+    return document_of(find_invoice(invoice_id=invoice_id, person=viewer, at=at), lines)
+
+
+def bare_document(invoice: Invoice) -> Document:
+    """An invoice without what stands on it, for one line of it: its currency and its month. Reads nothing."""
+    nobody = Party("")
+    return Document(
+        invoice=invoice, credit_note=None, seller=nobody, buyer=nobody, lines=(), taxes=(), net=invoice.net, tax=invoice.tax,
+        total=invoice.total, due=amount_due(invoice), payments=(), credit_notes=(),
+    )  # fmt: skip
+
+
+def lines_of(invoice: Invoice) -> QuerySet[InvoiceLine]:
+    """For those who see the invoice whole."""
+    return InvoiceLine.objects.filter(invoice=invoice).select_related(*LINE_JOINS).order_by("position", "id")
+
+
+def credit_notes_seen(viewer: Person, at: datetime) -> QuerySet[CreditNote]:
+    return CreditNote.objects.filter(invoice__in=invoices_seen(viewer, at).order_by().values("pk")).select_related(
+        "invoice__customer", "invoice__provider__organization"
+    )
+
+
+def credit_note_seen(pk: int, viewer: Person, at: datetime) -> CreditNote:
+    """raises   InvoiceNotFound"""
+    found = credit_notes_seen(viewer, at).filter(pk=pk).first()
+    if found is None:
+        raise InvoiceNotFound
+    return found
+
+
+def line_seen(pk: int, viewer: Person, at: datetime) -> InvoiceLine:
+    """A line that the viewer may see, of an invoice seen whole or of a project whose costs they may see.
+
+    raises   InvoiceNotFound
+    """
+    found = (
+        lines_seen(viewer, at).filter(pk=pk).select_related("invoice__customer", "invoice__cut", *LINE_JOINS).first()
+    )
+    if found is None:
+        raise InvoiceNotFound
+    return found
+
+
+def lines_of_project(project: Project, viewer: Person, at: datetime) -> QuerySet[InvoiceLine]:
+    """What a project and those below it were billed, the newest first.
+
+    raises   NotAllowed
+    """
+    require(viewer, Permission.VIEW_COSTS, project, at)
+    return (
+        InvoiceLine.objects.filter(workspace__project__path__contains=[project.pk])
+        .select_related("invoice__provider__organization", *LINE_JOINS)
+        .order_by("-invoice__month", "workspace_id", "resource_id", "invoice_id", "position")
+    )
+
+
+# ------------------------------------------------------------------------------------------------ behind a line
+def usage_behind(line: InvoiceLine) -> QuerySet[UsageReport]:
+    """The reports of the line's month that its component was billed by, corrections included, as far as they were known when
+    it was computed. Empty for what is not billed by use.
+
+    Where plan or price changed within the month, each of its lines has some of them.
+    """
+    component, invoice = line.component, line.invoice
+    if component is None or component.billing != Component.Billing.USAGE or component.category_id is None:
+        return UsageReport.objects.none()
+    zone = ZoneInfo(invoice.time_zone)
+    start, end = (datetime(month.year, month.month, 1, tzinfo=zone) for month in (line.month, next_month(line.month)))
+    rows = UsageReport.objects.filter(
+        category_id=component.category_id,
+        resource_id=line.resource_id,
+        recorded_at__gte=start - LEAD,
+        used_at__gte=start,
+        used_at__lt=end,
+    ).exclude(posted_ticks=0)
+    if invoice.cut is not None:
+        rows = rows.filter(operation_id__lte=invoice.cut.operations.get(str(component.category_id), 0))
+    of_one_category = Component.objects.filter(
+        offering=component.offering_id, category=component.category_id, billing=Component.Billing.USAGE
+    )
+    if of_one_category.count() > 1:
+        told = Func(F("scope"), Value(" "), Value(3), function="split_part")
+        rows = rows.annotate(of_component=Coalesce(KeyTextTransform("component", "labels"), told)).filter(
+            of_component=component.key
+        )
+    return rows.order_by("used_at", "id")
