@@ -13,44 +13,60 @@ echarts.use([
     MarkLineComponent, PieChart, TooltipComponent,
 ]);
 
-// Colours are written as color-mix(), oklch() or var() in the style sheet, which the canvas library cannot read: the
-// browser paints one point, and its colour is taken from there.
+// Colours are written as light-dark(), oklch() or var() in the style sheet, which the canvas library cannot read: the
+// browser paints one point, and its colour is taken from there. All are asked for together, once in a theme, as the
+// browser works out the styles of the whole page anew for each element that is put into it.
+const NAMES = [
+    "body-color", "border-color", "secondary", "bg-surface", "blue", "orange", "teal", "purple", "yellow", "pink", "lime", "cyan",
+];
 const point = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+let colours = null;
 
-function variable(name) {
-    const probe = document.createElement("span");
+function readColours() {
+    const probe = document.createElement("div");
     probe.hidden = true;
-    probe.style.color = `var(${name})`;
+    for (const name of NAMES) {
+        const swatch = document.createElement("span");
+        swatch.style.color = `var(--tblr-${name})`;
+        probe.append(swatch);
+    }
     document.body.append(probe);
-    point.clearRect(0, 0, 1, 1);
-    point.fillStyle = getComputedStyle(probe).color;
+    const read = new Map();
+    for (const [index, name] of NAMES.entries()) {
+        point.clearRect(0, 0, 1, 1);
+        point.fillStyle = getComputedStyle(probe.children[index]).color;
+        point.fillRect(0, 0, 1, 1);
+        const [red, green, blue, alpha] = point.getImageData(0, 0, 1, 1).data;
+        read.set(name, `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`);
+    }
     probe.remove();
-    point.fillRect(0, 0, 1, 1);
-    const [red, green, blue, alpha] = point.getImageData(0, 0, 1, 1).data;
-    return `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`;
+    return read;
 }
 
-const number = (value) =>
-    value == null || value === "-"
-        ? "–"
-        : new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 2 }).format(value);
+function colour(name) {
+    colours ??= readColours();
+    return colours.get(name);
+}
+
+const figures = new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 2 });
+const number = (value) => (value == null || value === "-" ? "–" : figures.format(value));
 
 // {kind: line|area|bar|stack|pie, unit, x: [label or ISO time], time: bool,
 //  series: [{name, values, dashed?, band?: upper|lower, in this order}], marks: [{x | y, label}], zoom: bool}
 function options(chart) {
-    const text = variable("--tblr-body-color");
-    const faint = variable("--tblr-border-color");
-    const muted = variable("--tblr-secondary");
+    const text = colour("body-color");
+    const faint = colour("border-color");
+    const muted = colour("secondary");
     const common = {
         useUTC: true, // a day is written without a time, and stays that day wherever it is read
         animation: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
         aria: { enabled: true, decal: { show: false } },
         textStyle: { color: text, fontFamily: getComputedStyle(document.body).fontFamily },
-        color: ["--tblr-blue", "--tblr-orange", "--tblr-teal", "--tblr-purple", "--tblr-yellow", "--tblr-pink", "--tblr-lime", "--tblr-cyan"].map(variable),
+        color: NAMES.slice(NAMES.indexOf("blue")).map(colour),
         tooltip: {
             renderMode: "richText", // HTML tooltips carry inline styles, which the content security policy forbids
             trigger: chart.kind === "pie" ? "item" : "axis",
-            backgroundColor: variable("--tblr-bg-surface"),
+            backgroundColor: colour("bg-surface"),
             borderColor: faint,
             textStyle: { color: text },
             valueFormatter: (value) => `${number(value)} ${chart.unit || ""}`.trim(),
@@ -93,9 +109,9 @@ function options(chart) {
             // A band is drawn down to the axis and its part below the lower line covered again, so that what is read at a
             // point is the line itself and not the distance of the two.
             areaStyle: series.band === "lower"
-                ? { color: variable("--tblr-bg-surface"), opacity: 1 }
+                ? { color: colour("bg-surface"), opacity: 1 }
                 : chart.kind === "area" || series.band ? { opacity: 0.2 } : undefined,
-            ...(series.band ? { color: variable("--tblr-blue"), z: 1 } : {}),
+            ...(series.band ? { color: colour("blue"), z: 1 } : {}),
             lineStyle: series.dashed ? { type: "dashed" } : series.band ? { width: 1, opacity: 0.6 } : { width: 2 },
             showSymbol: false,
             data: chart.time ? series.values.map((value, i) => [chart.x[i], value]) : series.values,
@@ -143,4 +159,7 @@ function drawAll() {
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", drawAll);
 else drawAll();
 document.addEventListener("htmx:after:swap", drawAll);
-document.addEventListener("bursar:theme", () => [...drawn.keys()].forEach(draw));
+document.addEventListener("bursar:theme", () => {
+    colours = null;
+    [...drawn.keys()].forEach(draw);
+});

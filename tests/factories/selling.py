@@ -90,9 +90,10 @@ def make_shop(
         fields = dict(stated)
         category = categories.get(fields.pop("category", ""))
         fields.setdefault("ticks_per_unit", category.ticks_per_unit if category else 1)
-        made[fields["key"]] = catalogue.add_component(
-            offering=world.offering, by=None, at=at, category=category, **fields
-        )
+        tax_category = fields.pop("tax_category", "standard")
+        component = catalogue.add_component(offering=world.offering, by=None, at=at, category=category, **fields)
+        Component.objects.filter(pk=component.pk).update(tax_category=tax_category)
+        made[component.key] = component
     plan = make_plan(world.offering, name="Standard", unit=unit, at=at)
     catalogue.activate_offering(offering=world.offering, by=None, at=at)
     world.offering.refresh_from_db()

@@ -25,6 +25,7 @@ NOUNS: Final = (
     "accounts",
     "grants",
     "billing",
+    "budgets",
     "provider",
     "delivery",
     "events",

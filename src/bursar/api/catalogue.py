@@ -25,6 +25,7 @@ from bursar.catalogue.models import (
     ProductCategory,
     ServiceProvider,
 )
+from bursar.catalogue.tiers import STEPS_MAX, steps_of
 from bursar.structure import selectors as structure_selectors
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import NotAllowed, Permission, may, organizations_where, require, roles_with
@@ -586,13 +587,27 @@ class ComponentOut(Schema):
     measured_unit: str
     position: int
     free_while_paused: bool
+    tax_category: str
+
+
+class StepOut(Schema):
+    start: Decimal = Field(description="from this quantity of the month's use on")
+    price: Decimal
 
 
 class PriceOut(Schema):
     component: str = Field(description="the component's key")
     price: Decimal
     amount: int = Field(description="units the plan includes, of fixed components")
+    tier_kind: str = Field(
+        description="empty: one price; graduated: each unit at the price of its step; volume: all at that of the step reached"
+    )
+    tiers: list[StepOut] = Field(description="the steps beyond the first, whose price is `price`")
     valid_from: datetime
+
+    @staticmethod
+    def resolve_tiers(row: PlanComponent) -> list[dict[str, Decimal]]:
+        return [step._asdict() for step in steps_of(row)]
 
     @staticmethod
     def resolve_component(row: PlanComponent) -> str:
@@ -627,6 +642,7 @@ class ChecklistItem(Schema):
     requirement: str
     title: str
     ok: bool
+    needed: bool = Field(description="false: a warning, which keeps nothing off the shelf")
     advice: str = Field(description="what to do, when it is not ok")
 
 
@@ -689,6 +705,7 @@ class ComponentIn(Strict):
     measured_unit: str = Field("", max_length=40)
     position: int | None = Field(None, ge=0, le=30_000)
     free_while_paused: bool = False
+    tax_category: str = Field("standard", max_length=40, description="what it is taxed as: a category of the tax rates")
 
 
 class ComponentEdit(Strict):
@@ -708,6 +725,7 @@ class ComponentEdit(Strict):
     measured_unit: str | None = Field(None, max_length=40)
     position: int | None = Field(None, ge=0, le=30_000)
     free_while_paused: bool | None = None
+    tax_category: str | None = Field(None, max_length=40)
 
 
 class PlanIn(Strict):
@@ -726,10 +744,17 @@ class PlanEdit(Strict):
     organization_ids: list[int] | None = Field(None, max_length=5000)
 
 
+class StepIn(Strict):
+    start: Decimal = Field(gt=0, max_digits=20, decimal_places=10)
+    price: Decimal = Field(ge=0, max_digits=20, decimal_places=10)
+
+
 class PriceIn(Strict):
     component: str = Field(max_length=40, description="the component's key")
     price: Decimal = Field(ge=0, max_digits=20, decimal_places=10)
     amount: Limit = 0
+    tier_kind: Literal["", "graduated", "volume"] = ""
+    tiers: list[StepIn] = Field([], max_length=STEPS_MAX, description="beyond the first step; quantities rise")
 
 
 class PricesIn(Strict):
@@ -867,12 +892,13 @@ def delete_offering(request: HttpRequest, offering_id: int) -> Any:
 def get_checklist(request: HttpRequest, offering_id: int) -> Any:
     items = selectors.publication_checklist(_own(request, offering_id))
     return {
-        "complete": all(item.ok for item in items),
+        "complete": not any(item.missing for item in items),
         "items": [
             {
                 "requirement": item.requirement.value,
                 "title": str(item.title),
                 "ok": item.ok,
+                "needed": item.needed,
                 "advice": "" if item.ok else str(item.advice),
             }
             for item in items
@@ -1100,7 +1126,16 @@ def remove_plan(request: HttpRequest, offering_id: int, plan_id: int) -> Any:
 def set_prices(request: HttpRequest, offering_id: int, plan_id: int, payload: PricesIn) -> Any:
     offering = _own(request, offering_id)
     plan = selectors.plan_of_offering(offering, plan_id)
-    rows = [(selectors.component_by_key(offering, row.component), row.price, row.amount) for row in payload.prices]
+    rows = [
+        services.Price(
+            selectors.component_by_key(offering, row.component),
+            row.price,
+            row.amount,
+            row.tier_kind,
+            [(step.start, step.price) for step in row.tiers],
+        )
+        for row in payload.prices
+    ]
     services.set_prices(plan=plan, prices=rows, valid_from=payload.valid_from, **who(request))
     return Status(201, _plan_shown(request, plan))
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -105,6 +106,8 @@ class OrderDetailsOut(OrderOut):
     decisions: list[DecisionOut]
     comments: list[CommentOut]
     may_decide: Side | None = Field(description="the side for which you may decide now")
+    held_by: list[str] = Field(description="why budgets hold it; empty = none does")
+    may_agree: bool = Field(description="whether you may let it go on although a budget is spent, or reject it")
     may_cancel: bool
     may_retry: bool
 
@@ -127,6 +130,14 @@ class OrderDetailsOut(OrderOut):
     @staticmethod
     def resolve_may_decide(row: Any) -> Any:
         return row.details.decides_for
+
+    @staticmethod
+    def resolve_held_by(row: Any) -> list[str]:
+        return list(row.details.held_by)
+
+    @staticmethod
+    def resolve_may_agree(row: Any) -> bool:
+        return bool(row.details.may_agree)
 
     @staticmethod
     def resolve_may_cancel(row: Any) -> bool:
@@ -170,6 +181,24 @@ class EstimateIn(Strict):
     offering_id: int
     plan_id: int
     limits: Limits = {}
+    start: AwareDatetime | None = Field(None, description="not before; at once when empty")
+    end: AwareDatetime | None = Field(None, description="half-open; that of the project when empty, where it has one")
+    uses: dict[str, Annotated[Decimal, Field(max_digits=20, decimal_places=6)]] = Field(
+        {},
+        max_length=100,
+        description="component key -> units that are expected to be used in a month, of what is billed by use",
+    )
+
+
+class MonthCostOut(Schema):
+    month: str = Field(description="of the seller's calendar, as 2026-07")
+    amount: Decimal
+
+
+class UntilOut(Schema):
+    end: datetime = Field(description="half-open")
+    total: Decimal
+    months: list[MonthCostOut] = Field(description="what each month's bill will say, before tax, if nothing is changed")
 
 
 class DrawOut(Schema):
@@ -183,10 +212,11 @@ class DrawOut(Schema):
 
 
 class EstimateOut(Schema):
-    month: Decimal
+    month: Decimal = Field(description="about, of an average month")
     once: Decimal
+    until: UntilOut | None = Field(description="exactly, until the end; empty where there is none within twenty years")
     currency: str
-    by_use: bool = Field(description="what is billed by use comes on top")
+    by_use: bool = Field(description="what is billed by use comes on top, except uses that were said")
     draws: list[DrawOut]
     awaits: list[AwaitedOut]
     refusal: str = Field(description="why such an order would be refused now; empty = it would not")
@@ -295,6 +325,11 @@ class ResourceDetailsOut(ResourceOut):
     by_person: list[PersonUsageOut]
     members: list[MemberOut]
     open_order_id: int | None
+    paused_because: str = Field(description="the budget that keeps it paused; empty = none does")
+
+    @staticmethod
+    def resolve_paused_because(row: Any) -> str:
+        return str(row.details.paused_because)
 
     @staticmethod
     def resolve_locked(row: Any) -> list[int]:
@@ -480,9 +515,19 @@ def estimate_order(request: HttpRequest, payload: EstimateIn) -> Any:
         workspace=workspace,
         plan=services.check_plan(offering, workspace, _key(payload.plan_id)),
         limits=payload.limits,
+        start=payload.start,
+        end=payload.end,
+        uses={key: Fraction(quantity) for key, quantity in payload.uses.items()},
         at=at,
     )
+    until = found.until
     return {
+        "until": until
+        and {
+            "end": until.end,
+            "total": until.total.amount,
+            "months": [{"month": str(month), "amount": money.amount} for month, money in until.months],
+        },
         "month": Money.rounded(found.estimate.month, found.currency).amount,
         "once": Money.rounded(found.estimate.once, found.currency).amount,
         "currency": found.currency,
@@ -539,6 +584,32 @@ def reject_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> An
     services.reject_order(
         order_id=order_id, side=payload.side, reason=payload.reason, by=person_of(request), at=at_of(request)
     )
+    return _details(request, order_id)
+
+
+@router.post(
+    "/orders/{order_id}/agree",
+    response={200: OrderDetailsOut, **PROBLEMS},
+    tags=["Orders"],
+    summary="Let an order go on that a budget holds",
+)
+def agree_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+    """For whoever answers for the organization’s budgets. The budget stays as it is."""
+    selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
+    services.agree_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
+    return _details(request, order_id)
+
+
+@router.post(
+    "/orders/{order_id}/refuse",
+    response={200: OrderDetailsOut, **PROBLEMS},
+    tags=["Orders"],
+    summary="Reject an order that a budget holds",
+)
+def refuse_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+    """The reason is told to whoever placed it."""
+    selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
+    services.refuse_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
     return _details(request, order_id)
 
 

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bursar.billing.models import Invoice, InvoiceLine
 from bursar.engine.rating.exact import text
+from bursar.engine.rating.totals import Rate
 
 VERSION: Final = 1
 
@@ -30,6 +31,7 @@ class Item:
     minor: int
     tax_category: str
     workspace: int | None = None
+    offering: int | None = None
     resource: int | None = None
     component: int | None = None
     plan: int | None = None
@@ -46,23 +48,27 @@ class Item:
         return (self.tax_category, self.percent, self.note)
 
 
-@dataclass(slots=True)
-class Sums:
-    """What stands under the lines, in whole minor units.
-
-    taxes   (category, per cent, note) -> (net, tax)
-    """
-
-    net: int = 0
-    tax: int = 0
-    taxes: dict[tuple[str, Decimal, str], tuple[int, int]] = field(default_factory=dict)
+class Summary(Protocol):
+    """What stands under the lines, in whole minor units; taxes by (category, per cent, note), net of them, and tax."""
 
     @property
-    def total(self) -> int:
-        return self.net + self.tax
+    def net(self) -> int: ...
+    @property
+    def tax(self) -> int: ...
+    @property
+    def taxes(self) -> Iterable[tuple[Rate, int, int]]: ...
 
 
-def document(invoice: Invoice, parties: Mapping[str, Any], items: Iterable[Item], sums: Sums, digits: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A summary as it is kept."""
+
+    net: int
+    tax: int
+    taxes: tuple[tuple[Rate, int, int], ...]
+
+
+def document(invoice: Invoice, parties: Mapping[str, Any], items: Iterable[Item], sums: Summary, digits: int) -> bytes:
     """Ids, exact quantities, prices, amounts, taxes and the parties; no names of things, which may change.
 
     The number and the day of issue are not in it: they follow from the issuing, and not from facts.
@@ -77,12 +83,12 @@ def document(invoice: Invoice, parties: Mapping[str, Any], items: Iterable[Item]
         "parties": parties,
         "lines": [_line(item, digits) for item in items],
         "taxes": [
-            [category, plain(percent), note, money(net, digits), money(tax, digits)]
-            for (category, percent, note), (net, tax) in sorted(sums.taxes.items())
+            [category, text(percent), note, money(net, digits), money(tax, digits)]
+            for (category, percent, note), net, tax in sorted(sums.taxes)
         ],
         "net": money(sums.net, digits),
         "tax": money(sums.tax, digits),
-        "total": money(sums.total, digits),
+        "total": money(sums.net + sums.tax, digits),
     }
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

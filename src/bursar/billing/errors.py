@@ -108,7 +108,7 @@ class BillsAlready(DomainError):
 @dataclass(eq=False)
 class AmountNotPositive(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
-    code: ClassVar[str] = "amount_not_positive"
+    code: ClassVar[str] = "money_not_positive"
     message: ClassVar[str] = N_("The amount has to be more than nothing.")
     field: str = "amount"
 
@@ -268,3 +268,66 @@ class TaxCountryMissing(DomainError):
     code: ClassVar[str] = "tax_country_missing"
     message: ClassVar[str] = N_("Say of which country the rate is.")
     field: str = "country"
+
+
+# ------------------------------------------------------------------------------------------------ budgets
+@dataclass(eq=False)
+class BudgetNotFound(DomainError):
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+    code: ClassVar[str] = "budget_not_found"
+    message: ClassVar[str] = N_("There is no such budget, or you may not see it.")
+
+
+@dataclass(eq=False)
+class BudgetExists(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_exists"
+    message: ClassVar[str] = N_("There is such a budget in {currency} already, of {amount}. Raise or lower that one.")
+    currency: str
+    amount: str
+    field: str = "span"
+
+
+@dataclass(eq=False)
+class BudgetClosed(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_closed"
+    message: ClassVar[str] = N_("This budget is closed. Set a new one.")
+
+
+@dataclass(eq=False)
+class BudgetNegative(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "budget_negative"
+    message: ClassVar[str] = N_("A budget is nothing or more.")
+    field: str = "amount"
+
+
+@dataclass(eq=False)
+class BudgetUnchanged(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "budget_unchanged"
+    message: ClassVar[str] = N_("The budget is {amount} {currency} already.")
+    amount: str
+    currency: str
+    field: str = "amount"
+
+
+@dataclass(eq=False)
+class BudgetPlaceOver(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "budget_place_over"
+    message: ClassVar[str] = N_("“{place}” is archived, so nothing is spent there any more.")
+    place: str
+
+
+@dataclass(eq=False)
+class ThresholdInvalid(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "threshold_invalid"
+    message: ClassVar[str] = N_(
+        "Each threshold is a whole number of per cent from 1 to 1000 with one of: {actions}; at most {most}, none twice."
+    )
+    actions: str
+    most: int
+    field: str = "thresholds"

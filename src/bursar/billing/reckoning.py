@@ -15,14 +15,18 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from bursar.billing.canonical import Item, Sums, minor
+from bursar.billing.canonical import Item, minor
 from bursar.billing.gathering import Gathered, Subject, gather
 from bursar.billing.models import Compensation, Credit, Cut, InvoiceLine
 from bursar.billing.taxes import Rates, taxed
-from bursar.engine.apportion import allot
 from bursar.engine.rating.calendar import Month
+from bursar.engine.rating.exact import text
+from bursar.engine.rating.facts import Charge
 from bursar.engine.rating.rate import charges
-from bursar.kernel.money import minor_units
+from bursar.engine.rating.totals import Adjustment, Balance, Rate, Totals, totals
+from bursar.engine.rating.totals import Invoiced as Sum
+from bursar.engine.rating.totals import Item as Summand
+from bursar.engine.rating.totals import adjustments as differences
 
 Kind = InvoiceLine.Kind
 _JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
@@ -129,6 +133,7 @@ def rate_gathered(
                 minor=charge.rounded,
                 tax_category=offer.tax_categories[charge.component],
                 workspace=subject.workspace,
+                offering=subject.offering,
                 resource=subject.resource,
                 component=charge.component,
                 plan=charge.plan,
@@ -228,16 +233,18 @@ class Invoiced:
     unit_price: Fraction
     tax_category: str
     workspace: int | None
+    offering: int
 
 
 _INVOICED: Final = """
 SELECT l.month, l.resource_id, l.component_id, l.plan_id, l.price_id, l.amount,
     coalesce(l.basis ->> 'quantity', l.quantity::text), l.unit_price, l.tax_category, l.workspace_id,
+    r.offering_id,
     (SELECT sum(n.amount) FROM credit_note_line n JOIN credit_note c ON c.id = n.credit_note_id
      WHERE n.line_id = l.id AND c.carries_out AND (%(before)s::bigint IS NULL OR c.after_invoice < %(before)s))
 FROM unnest(%(resources)s::bigint[], %(months)s::date[]) AS t (resource_id, month)
     JOIN invoice_line l ON l.resource_id = t.resource_id AND l.month = t.month AND l.kind IN ('charge', 'adjustment')
-    JOIN invoice i ON i.id = l.invoice_id
+    JOIN invoice i ON i.id = l.invoice_id JOIN resource r ON r.id = l.resource_id
 WHERE i.provider_id = %(provider)s AND i.state <> 'open' AND (%(before)s::bigint IS NULL OR i.number < %(before)s)
 ORDER BY i.number, l.position
 """
@@ -258,56 +265,71 @@ def invoiced(terms: Terms, pairs: Collection[tuple[int, date]], *, before: int |
     with connection.cursor() as cursor:
         cursor.execute(_INVOICED, parameters)
         rows = cursor.fetchall()
-    for month, resource, component, plan, price, amount, quantity, unit_price, category, workspace, credited in rows:
+    for row in rows:
+        (
+            month,
+            resource,
+            component,
+            plan,
+            price,
+            amount,
+            quantity,
+            unit_price,
+            category,
+            workspace,
+            offering,
+            credited,
+        ) = row
         key = Key(month, resource, component, plan, price)
-        one = found.setdefault(key, Invoiced(0, Fraction(0), Fraction(unit_price), category, workspace))
+        one = found.setdefault(key, Invoiced(0, Fraction(0), Fraction(unit_price), category, workspace, offering))
         share = Fraction(credited) / Fraction(amount) if credited and amount else Fraction(0)
         one.minor += minor(amount - (credited or 0), terms.digits)
         one.quantity += Fraction(quantity) * (1 - share)
     return found
 
 
+def key_of(item: Item) -> Key:
+    return Key(item.month, item.resource or 0, item.component or 0, item.plan or 0, item.price or 0)
+
+
 def adjustments(now: Iterable[Item], before: Mapping[Key, Invoiced]) -> list[Item]:
     """What months come to now, less what was invoiced for them: one line for each key whose amount differs."""
-    left, found = dict(before), []
-    for item in now:
-        assert item.resource is not None
-        assert item.component is not None
-        assert item.plan is not None
-        assert item.price is not None
-        key = Key(item.month, item.resource, item.component, item.plan, item.price)
-        was = left.pop(key, None)
-        found.append(_difference(key, item, was))
-    for key, was in left.items():
-        found.append(_difference(key, None, was))
-    return sorted(
-        (one for one in found if one.minor),
-        key=lambda i: (i.month, i.workspace, i.resource, i.component, i.plan, i.price),
+    items = {key_of(item): item for item in now}
+    found = differences(
+        {key: _charge(key, item) for key, item in items.items()},
+        {key: Sum(was.quantity, was.minor) for key, was in before.items()},
+    )
+    return sorted((_line(one, items.get(one.key), before.get(one.key)) for one in found), key=key_of)
+
+
+def _charge(key: Key, item: Item) -> Charge:
+    return Charge(
+        key.component, key.plan, key.price, item.quantity, item.unit_price, Fraction(item.minor), item.minor, {}
     )
 
 
-def _difference(key: Key, now: Item | None, was: Invoiced | None) -> Item:
+def _line(one: Adjustment[Key], now: Item | None, was: Invoiced | None) -> Item:
     like = now or was
     assert like is not None
-    quantity = (now.quantity if now else Fraction(0)) - (was.quantity if was else Fraction(0))
     basis: dict[str, Any] = json.loads(now.basis) if now else {}
     basis |= {
-        "quantity": str(quantity),
-        "was": {"minor": was.minor if was else 0, "quantity": str(was.quantity if was else 0)},
-        "is": {"minor": now.minor if now else 0, "quantity": str(now.quantity if now else 0)},
+        "quantity": text(one.quantity),
+        "was": {"minor": one.invoiced.rounded, "quantity": text(one.invoiced.quantity)},
+        "is": {"minor": now.minor if now else 0, "quantity": text(now.quantity if now else 0)},
     }
     return Item(
         kind=Kind.ADJUSTMENT.value,
-        month=key.month,
-        quantity=quantity,
+        month=one.key.month,
+        quantity=one.quantity,
         unit_price=like.unit_price,
-        minor=(now.minor if now else 0) - (was.minor if was else 0),
+        minor=one.rounded,
         tax_category=like.tax_category,
         workspace=like.workspace,
-        resource=key.resource,
-        component=key.component,
-        plan=key.plan,
-        price=key.price,
+        offering=like.offering,
+        resource=one.key.resource,
+        component=one.key.component,
+        plan=one.key.plan,
+        price=one.key.price,
         basis=_JSON(basis),
     )
 
@@ -323,6 +345,7 @@ def compensation_items(month: date, compensations: Iterable[Compensation], digit
             minor=-minor(one.amount, digits),
             tax_category=one.tax_category,
             workspace=one.workspace_id,
+            offering=None if one.resource is None else one.resource.offering_id,
             resource=one.resource_id,
             compensation=one.pk,
         )
@@ -340,110 +363,61 @@ def tax_items(items: Iterable[Item], parties: Mapping[str, Any], rates: Rates) -
         item.percent, item.note = known[key]
 
 
-class Scope(NamedTuple):
-    """For which lines a credit may be used: all, those of a project, those of offerings, or both.
+def balances_of(
+    rows: Iterable[Credit], workspaces: Mapping[int, int], digits: int, spent: Mapping[int, int] | None = None
+) -> list[Balance]:
+    """What is left of credits, and for what. They come with their offerings read.
 
-    projects, offerings   workspace -> its project, resource -> its offering, of all lines there are
+    workspaces   project -> its workspace
+    spent        credit -> what is spoken for already, in whole minor units
     """
-
-    project: int | None
-    offerings: frozenset[int]
-
-    def holds(self, item: Item, projects: Mapping[int, int | None], offerings: Mapping[int, int]) -> bool:
-        if self.project is not None and (item.workspace is None or projects.get(item.workspace) != self.project):
-            return False
-        return not self.offerings or (item.resource is not None and offerings.get(item.resource) in self.offerings)
-
-
-@dataclass(slots=True)
-class Purse:
-    """A credit as far as it can still be used, in whole minor units."""
-
-    credit: int
-    left: int
-    scope: Scope
-
-
-def purses_of(rows: Iterable[Credit], digits: int) -> list[Purse]:
-    """Credits in the order in which they are used. They come with their offerings read."""
     return [
-        Purse(
-            one.pk,
-            minor(one.amount - one.used, digits),
-            Scope(one.project_id, frozenset(o.pk for o in one.offerings.all())),
+        Balance(
+            credit=one.pk,
+            left=minor(one.amount - one.used, digits) - (spent or {}).get(one.pk, 0),
+            expires=one.expires_on,
+            workspaces=None if one.project_id is None else frozenset({workspaces[one.project_id]}),
+            offerings=frozenset(o.pk for o in one.offerings.all()) or None,
         )
         for one in rows
     ]
 
 
-def use_credits(
-    items: list[Item],
-    purses: Iterable[Purse],
-    month: date,
-    digits: int,
-    eligible: Callable[[Item, Scope], bool],
-    amounts: Mapping[int, int] | None = None,
-) -> dict[int, int]:
-    """Add the lines by which granted credits lower the net, and say how much of each is used.
-
-    Each is spread over what it may be used for, in proportion to what is left of the net of each (category, rate).
-    amounts   credit -> how much was used of it, where that is known already
-    """
-    used: dict[int, int] = {}
-    taken: list[tuple[Item, Scope]] = []
-    for purse in purses:
-        nets: dict[tuple[str, Decimal, str], int] = {}
-        for item in items:
-            if eligible(item, purse.scope):
-                nets[item.group] = nets.get(item.group, 0) + item.minor
-        # A credit that was used before lowers what is left where the two may be used for the same.
-        for item, scope in taken:
-            if item.group in nets and _overlap(scope, purse.scope):
-                nets[item.group] += item.minor
-        groups = sorted(group for group, net in nets.items() if net > 0)
-        most = sum(nets[group] for group in groups)
-        spent = min(purse.left, most) if amounts is None else amounts.get(purse.credit, 0)
-        if spent <= 0 or not groups:
-            continue
-        used[purse.credit] = spent
-        for group, part in zip(groups, allot(spent, [nets[group] for group in groups]), strict=True):
-            if part:
-                line = _credit_line(purse, group, part, month, digits)
-                taken.append((line, purse.scope))
-    items += [line for line, _ in taken]
-    return used
-
-
-def _overlap(one: Scope, other: Scope) -> bool:
-    """Whether there may be lines for which both can be used."""
-    if one.project is not None and other.project is not None and one.project != other.project:
-        return False
-    return not (one.offerings and other.offerings) or not one.offerings.isdisjoint(other.offerings)
-
-
-def _credit_line(purse: Purse, group: tuple[str, Decimal, str], part: int, month: date, digits: int) -> Item:
-    category, percent, note = group
-    return Item(
-        kind=Kind.CREDIT.value,
-        month=month,
-        quantity=Fraction(1),
-        unit_price=-Fraction(part, 10**digits),
-        minor=-part,
-        tax_category=category,
-        credit=purse.credit,
-        percent=percent,
-        note=note,
-    )
-
-
-def sum_up(items: Iterable[Item]) -> Sums:
-    """Net and tax: the tax of each (category, rate) on the sum of its lines, rounded once."""
-    nets: dict[tuple[str, Decimal, str], int] = {}
+def sum_up(
+    items: list[Item], month: date, digits: int, granted: Iterable[Balance] = (), prepaid: Iterable[Balance] = ()
+) -> Totals:
+    """Add the lines by which granted credits lower the net, and say what all comes to."""
+    rates: dict[tuple[str, Decimal, str], Rate] = {}
     for item in items:
-        nets[item.group] = nets.get(item.group, 0) + item.minor
-    sums = Sums(net=sum(nets.values()))
-    for group, net in nets.items():
-        tax = minor_units(net * Fraction(group[1]) / 100, 0)
-        sums.taxes[group] = (net, tax)
-        sums.tax += tax
-    return sums
+        if item.group not in rates:
+            rates[item.group] = Rate(item.tax_category, Fraction(item.percent), item.note)
+    found = totals(
+        [Summand(item.minor, rates[item.group], item.workspace, item.offering) for item in items], granted, prepaid
+    )
+    percents = {rate: group for group, rate in rates.items()}
+    for drawn in found.granted:
+        category, percent, note = percents[drawn.rate]
+        items.append(
+            Item(
+                kind=Kind.CREDIT.value,
+                month=month,
+                quantity=Fraction(1),
+                unit_price=-Fraction(drawn.amount, 10**digits),
+                minor=-drawn.amount,
+                tax_category=category,
+                credit=drawn.credit,
+                percent=percent,
+                note=note,
+            )
+        )
+    return found
+
+
+def used_of(found: Totals) -> dict[int, int]:
+    """Credit -> how much of it is used, granted or paid ahead, in whole minor units."""
+    used: dict[int, int] = {}
+    for drawn in found.granted:
+        used[drawn.credit] = used.get(drawn.credit, 0) + drawn.amount
+    for credit, value in found.prepaid:
+        used[credit] = used.get(credit, 0) + value
+    return used

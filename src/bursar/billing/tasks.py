@@ -7,8 +7,10 @@ from procrastinate.contrib.django import app
 
 from bursar.billing import notices
 from bursar.billing.selectors import selling_providers
+from bursar.billing.services import budgets
 from bursar.billing.services.invoices import close_due_months, refresh
 from bursar.billing.services.overdue import tell_overdue
+from bursar.events.jobs import defer
 from bursar.kernel import clock
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ def refresh_invoices(timestamp: int) -> int:
         except Exception as failure:  # one broken seller must not hold up the others; the job still fails
             log.exception("the invoices of seller %s could not be computed", provider.pk)
             failures.append(failure)
+    ask_to_evaluate_budgets()
     if failures:
         raise failures[0]
     return count
@@ -52,4 +55,30 @@ def send_invoices(invoice_ids: list[int]) -> int:
 def refresh_seller(provider_id: int) -> int:
     """Compute a seller's open invoices again, because somebody asked for it."""
     provider = next((one for one in selling_providers() if one.pk == provider_id), None)
-    return 0 if provider is None else refresh(provider=provider, by=None, at=clock.now())
+    if provider is None:
+        return 0
+    count = refresh(provider=provider, by=None, at=clock.now())
+    ask_to_evaluate_budgets()
+    return count
+
+
+@app.periodic(cron="*/5 * * * * 25")
+@app.task(name="bursar.billing.tasks.evaluate_budgets", queue="billing", queueing_lock="billing.evaluate_budgets")
+def evaluate_budgets(timestamp: int) -> int:
+    """Compare every budget with what is spent; how many had something to begin or to end."""
+    at = clock.now()
+    ids, failures = budgets.budgets_to_evaluate(at=at), []
+    for budget_id in ids:
+        try:
+            budgets.evaluate_budget(budget_id=budget_id, at=at)
+        except Exception as failure:  # one that cannot be compared must not hold up the others; the job still fails
+            log.exception("budget %s could not be compared", budget_id)
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+    return len(ids)
+
+
+def ask_to_evaluate_budgets() -> None:
+    """Have budgets compared with what the invoices now say."""
+    defer(evaluate_budgets, queueing_lock="billing.evaluate_budgets", timestamp=0)

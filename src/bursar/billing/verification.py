@@ -1,29 +1,29 @@
 """Computing issued invoices again from the facts that were known when they were issued, and comparing the bytes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from fractions import Fraction
 
-from bursar.billing.canonical import document, fingerprint, items_of, minor
+from bursar.billing.canonical import Kept, document, fingerprint, items_of, minor
 from bursar.billing.gathering import subjects_of
 from bursar.billing.models import Compensation, Credit, Invoice, InvoiceLine, Seller
 from bursar.billing.reckoning import (
     Kind,
-    Sums,
     adjustments,
+    balances_of,
     compensation_items,
     invoiced,
     months_between,
-    purses_of,
     rate,
     sum_up,
     tax_items,
     touched,
-    use_credits,
 )
 from bursar.billing.services._common import terms_of_invoice
-from bursar.billing.services.invoices import Work, add_late, eligible_among
+from bursar.billing.services.invoices import Work, add_late, workspaces_of
 from bursar.billing.taxes import Rates
+from bursar.engine.rating.totals import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,15 @@ def kept_document(invoice: Invoice) -> bytes:
     """The document of the lines and taxes as they are kept."""
     terms = terms_of_invoice(invoice)
     items = items_of(invoice.lines.order_by("position"), terms.digits)
-    sums = Sums(net=minor(invoice.net, terms.digits), tax=minor(invoice.tax, terms.digits))
-    for row in invoice.taxes.all():
-        sums.taxes[row.category, row.percent, row.note] = (minor(row.net, terms.digits), minor(row.tax, terms.digits))
+    taxes = tuple(
+        (
+            Rate(row.category, Fraction(row.percent), row.note),
+            minor(row.net, terms.digits),
+            minor(row.tax, terms.digits),
+        )
+        for row in invoice.taxes.all()
+    )
+    sums = Kept(minor(invoice.net, terms.digits), minor(invoice.tax, terms.digits), taxes)
     return document(invoice, invoice.parties, items, sums, terms.digits)
 
 
@@ -78,18 +84,21 @@ def recomputed_document(invoice: Invoice) -> bytes:
     add_late(work, _late(invoice, seller, work))
     pairs = set(work.pairs.get(invoice.customer_id, ()))
     before = invoiced(terms, pairs, before=invoice.number)
-    compensations = Compensation.objects.filter(invoice=invoice).order_by("pk")
+    compensations = Compensation.objects.filter(invoice=invoice).select_related("resource").order_by("pk")
     items = [
         *charged.get(invoice.customer_id, ()),
         *adjustments(work.late.get(invoice.customer_id, ()), before),
         *compensation_items(month, compensations, terms.digits),
     ]
     tax_items(items, invoice.parties, Rates(invoice.parties["seller"]["country"], cut.tax_rate))
-    amounts = _used(invoice, terms.digits)
-    rows = Credit.objects.filter(pk__in=amounts).prefetch_related("offerings")
-    purses = sorted(purses_of(rows, terms.digits), key=lambda purse: list(amounts).index(purse.credit))
-    use_credits(items, purses, month, terms.digits, eligible_among(items, purses), amounts)
-    return document(invoice, invoice.parties, items, sum_up(items), terms.digits)
+    used = _used(invoice, terms.digits)
+    rows = list(Credit.objects.filter(pk__in=used).prefetch_related("offerings"))
+    granted = [
+        replace(balance, left=used[balance.credit])
+        for balance in balances_of(rows, workspaces_of({invoice.customer_id: rows}), terms.digits)
+    ]
+    sums = sum_up(items, month, terms.digits, granted)
+    return document(invoice, invoice.parties, items, sums, terms.digits)
 
 
 def _late(invoice: Invoice, seller: Seller, work: Work) -> Mapping[date, set[int]]:
@@ -120,7 +129,7 @@ def _late(invoice: Invoice, seller: Seller, work: Work) -> Mapping[date, set[int
 
 
 def _used(invoice: Invoice, digits: int) -> dict[int, int]:
-    """credit -> how much of it the invoice used, in the order in which it used them."""
+    """credit -> how much of it the invoice used."""
     found: dict[int, int] = {}
     for line in InvoiceLine.objects.filter(invoice=invoice, kind=Kind.CREDIT).order_by("position"):
         assert line.credit_id is not None

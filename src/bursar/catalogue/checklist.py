@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.db.models import prefetch_related_objects
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -16,8 +17,9 @@ from bursar.catalogue.errors import (
     PluginNotFound,
     SecretsUnreadable,
 )
-from bursar.catalogue.models import Offering
+from bursar.catalogue.models import Component, Offering, PlanComponent
 from bursar.catalogue.order_form import validate_schema
+from bursar.catalogue.tiers import is_priced, steps_of
 
 
 class Requirement(StrEnum):
@@ -28,7 +30,9 @@ class Requirement(StrEnum):
     BACKEND_WORKS = "backend_works"
     COMPONENTS = "components"
     CATEGORIES = "categories"
+    USE_COUNTED = "use_counted"
     PLANS = "plans"
+    PRICES = "prices"
     ORDER_FORM = "order_form"
     VISIBILITY = "visibility"
 
@@ -36,7 +40,7 @@ class Requirement(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Item:
     """One line of the checklist. `advice` says what to do; `lasting` is false for what may fail again later by
-    itself.
+    itself; what is not `needed` is a warning, and keeps nothing off the shelf.
     """
 
     requirement: Requirement
@@ -44,14 +48,22 @@ class Item:
     ok: bool
     advice: str | Promise = ""
     lasting: bool = True
+    needed: bool = True
+
+    @property
+    def missing(self) -> bool:
+        return self.needed and not self.ok
 
 
 def publication_checklist(offering: Offering) -> Sequence[Item]:
     """Every requirement of an offering, in the order in which one fills them in, with how it stands and what to do.
 
-    Reads: the offering's provider, shelf and backend, its components with their categories, its open plans, whom it is
-    for.
+    Reads: the offering's provider, shelf and backend, its components with their categories, its open plans with all
+    prices they ever had or will have, whom it is for.
     """
+    plans = [plan for plan in offering.plans.all() if plan.archived_at is None]
+    prefetch_related_objects(plans, "prices")
+    prices = [price for plan in plans for price in plan.prices.all()]
     return [
         _provider(offering),
         _basics(offering),
@@ -60,7 +72,9 @@ def publication_checklist(offering: Offering) -> Sequence[Item]:
         _backend_works(offering),
         _components(offering),
         _categories(offering),
+        _use_counted(offering, prices),
         _plans(offering),
+        _prices(offering, prices),
         _order_form(offering),
         _visibility(offering),
     ]
@@ -162,6 +176,42 @@ def _plans(offering: Offering) -> Item:
         _("There is a plan to order"),
         any(plan.archived_at is None for plan in offering.plans.all()),
         _("Add a plan; one without prices is free."),
+    )
+
+
+def _use_counted(offering: Offering, prices: Sequence[PlanComponent]) -> Item:
+    priced = {price.component_id for price in prices if is_priced(price.price, steps_of(price))}
+    uncounted = [
+        component.title
+        for component in offering.components.all()
+        if component.billing == Component.Billing.USAGE and component.category_id is None and component.pk in priced
+    ]
+    return Item(
+        Requirement.USE_COUNTED,
+        _("What is billed by use is counted"),
+        not uncounted,
+        _("Let it draw on a product category, which may be one that needs no allocation: %(names)s.")
+        % {"names": ", ".join(uncounted)},
+    )
+
+
+def _prices(offering: Offering, prices: Sequence[PlanComponent]) -> Item:
+    """A plan that says nothing of what another plan has a price for: it is free there, which may be meant."""
+    said = {(price.plan_id, price.component_id) for price in prices}
+    priced = {price.component_id for price in prices if is_priced(price.price, steps_of(price))}
+    unsaid = [
+        f"{plan.name}: {component.title}"
+        for plan in offering.plans.all()
+        for component in offering.components.all()
+        if plan.archived_at is None and component.pk in priced and (plan.pk, component.pk) not in said
+    ]
+    return Item(
+        Requirement.PRICES,
+        _("Each plan says what costs something elsewhere"),
+        not unsaid,
+        _("Free there, for want of a price: %(names)s. If that is meant, set the price 0.")
+        % {"names": ", ".join(unsaid)},
+        needed=False,
     )
 
 

@@ -286,6 +286,17 @@ class PriceInThePast(DomainError):
 
 
 @dataclass(eq=False)
+class UseNeedsCategory(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "use_needs_category"
+    message: ClassVar[str] = N_(
+        "{component} is billed by use: only what draws on a product category is counted. Let it draw on one (it may be one"
+        " that needs no allocation), then set its price."
+    )
+    component: str
+
+
+@dataclass(eq=False)
 class InvalidOrderForm(DomainError):
     """The form itself is not one that can be shown; `errors`: where -> what is wrong."""
 

@@ -38,6 +38,7 @@ from bursar.catalogue.models import (
     ProductCategory,
     ServiceProvider,
 )
+from bursar.catalogue.tiers import is_priced, steps_of
 from bursar.structure import prepared
 from bursar.structure.models import Membership, Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, on_platform, organizations_where, projects_where
@@ -178,15 +179,77 @@ def prices_in_force(plan_ids: Collection[int], at: datetime) -> dict[tuple[int, 
     return {(row.plan_id, row.component_id): row for row in rows}
 
 
+def price_versions(plan_ids: Collection[int]) -> QuerySet[PlanComponent]:
+    """All prices that plans ever had or will have, in the order in which they were written."""
+    return PlanComponent.objects.filter(plan_id__in=plan_ids).order_by("pk")
+
+
 def prices_to_come(plan_ids: Collection[int], at: datetime) -> list[PlanComponent]:
     """Prices that start after the instant, the soonest first; of several with one start the last written."""
     rows = (
         PlanComponent.objects.filter(plan_id__in=plan_ids, valid_from__gt=at)
-        .select_related("plan", "component")
+        .select_related("plan__offering__provider__organization", "component")
         .order_by("plan_id", "component_id", "valid_from", "-id")
         .distinct("plan_id", "component_id", "valid_from")
     )
     return sorted(rows, key=lambda row: (row.valid_from, row.plan_id, row.component_id))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPlan:
+    """A plan of the price list with the prices in force of what costs something; none = it is free."""
+
+    offering: Offering
+    plan: Plan
+    rows: tuple[tuple[Component, PlanComponent], ...]
+
+
+def offerings_on_price_list(viewer: Person | None, at: datetime, text: str = "") -> QuerySet[Offering]:
+    """What stands on the shelf for the viewer, or for everybody where nobody is logged in, by provider and name.
+
+    text   all its words are in names of the provider, the offering, or one of its plans or components
+    """
+    if viewer is None:
+        found = Offering.objects.filter(
+            state__in=ON_SHELF, provider__revoked_at=None, visibility=Offering.Visibility.EVERYONE
+        )
+    else:
+        found = offerings_visible_to(viewer, at)
+    for word in text.replace("\x00", " ").split()[:20]:
+        plans = Plan.objects.filter(offering=OuterRef("pk"), archived_at=None, name__icontains=word)
+        components = Component.objects.filter(offering=OuterRef("pk"), title__icontains=word)
+        found = found.filter(
+            Q(name__icontains=word)
+            | Q(provider__organization__name__icontains=word)
+            | Q(Exists(plans))
+            | Q(Exists(components))
+        )
+    return found.select_related("provider__organization").order_by("provider__organization__name", "name", "pk")
+
+
+def price_list(offerings: Iterable[Offering], at: datetime) -> list[ListedPlan]:
+    """The plans that can be ordered of each of the offerings, in their order, with the prices in force. Three queries."""
+    by_id = {offering.pk: offering for offering in offerings}
+    plans: dict[int, list[Plan]] = {}
+    for plan in Plan.objects.filter(offering_id__in=by_id, archived_at=None).order_by("position", "pk"):
+        plans.setdefault(plan.offering_id, []).append(plan)
+    components: dict[int, list[Component]] = {}
+    for component in Component.objects.filter(offering_id__in=by_id).order_by("position", "pk"):
+        components.setdefault(component.offering_id, []).append(component)
+    prices = prices_in_force([plan.pk for its in plans.values() for plan in its], at)
+    return [
+        ListedPlan(offering, plan, tuple(priced_rows(plan, components.get(pk, ()), prices)))
+        for pk, offering in by_id.items()
+        for plan in plans.get(pk, ())
+    ]
+
+
+def priced_rows(
+    plan: Plan, components: Iterable[Component], prices: Mapping[tuple[int, int], PlanComponent]
+) -> list[tuple[Component, PlanComponent]]:
+    """The components of a plan that cost something, each with its price."""
+    rows = [(c, prices[plan.pk, c.pk]) for c in components if (plan.pk, c.pk) in prices]
+    return [(component, row) for component, row in rows if is_priced(row.price, steps_of(row))]
 
 
 def _with_what_it_shows(offerings: QuerySet[Offering]) -> QuerySet[Offering]:
@@ -317,7 +380,9 @@ def cards(offerings: Sequence[Offering], at: datetime) -> list[Card]:
     for (plan_id, component_id), price in rows.items():
         price.component, price.plan = components[component_id], plans[plan_id]
         offering_id = price.plan.offering_id
-        if price.price > 0 and (offering_id not in least or _rank(price) < _rank(least[offering_id])):
+        if is_priced(price.price, steps_of(price)) and (
+            offering_id not in least or _rank(price) < _rank(least[offering_id])
+        ):
             least[offering_id] = price
     return [
         Card(
@@ -429,7 +494,7 @@ def with_checklist_parts(offerings: QuerySet[Offering]) -> QuerySet[Offering]:
     """So that checklists of many offerings take a fixed number of queries."""
     return offerings.select_related("provider", "backend").prefetch_related(
         Prefetch("components", Component.objects.select_related("category")),
-        "plans",
+        "plans__prices",
         "visible_organizations",
         "visible_projects",
     )

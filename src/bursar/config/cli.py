@@ -38,6 +38,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     ("keys", "bursar.config.keys_cli", "app"),
     ("ledger", "bursar.config.ledger_cli", "app"),
     ("feed", "bursar.config.feed_cli", "app"),
+    ("invoice", "bursar.config.invoice_cli", "app"),
 )
 for _name, _module, _attribute in EXTENSIONS:
     if HAS_SERVER or _name == "agent":

@@ -6,7 +6,7 @@ from typing import Any
 from bursar.delivery.mails import Facts, address, mail
 from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order, Resource, Side
-from bursar.provisioning.selectors import who_must_approve
+from bursar.provisioning.selectors import who_must_approve, why_held
 from bursar.structure.models import Person
 
 _AWAITED_STATE = {Side.CONSUMER: OrderState.PENDING_CONSUMER, Side.PROVIDER: OrderState.PENDING_PROVIDER}
@@ -31,6 +31,14 @@ def _awaits(facts: Facts, person: Person | None, at: datetime) -> dict[str, Any]
         return None  # somebody else has decided meanwhile
     why = [line.text for line in who_must_approve(order) if line.side == side]
     return {**_told(order), "why": why[0] if why else ""}
+
+
+@mail("order_held")
+def _held(facts: Facts, person: Person | None, at: datetime) -> dict[str, Any] | None:
+    order = _order(facts)
+    if order is None or person is None or order.state != OrderState.HELD:
+        return None  # somebody has decided meanwhile, or no budget holds it any more
+    return {**_told(order), "why": why_held(order, person, at=at)}
 
 
 @mail("order_rejected")

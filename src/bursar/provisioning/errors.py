@@ -81,6 +81,26 @@ class UnknownComponent(DomainError):
 
 
 @dataclass(eq=False)
+class NotBilledByUse(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "not_billed_by_use"
+    message: ClassVar[str] = N_("“{component}” is nothing that is billed by use here. Possible: {possible}.")
+    component: str
+    possible: str
+    field: str = "uses"
+
+
+@dataclass(eq=False)
+class UseNegative(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "use_negative"
+    message: ClassVar[str] = N_("{component}: an expected use of {unit} is not negative.")
+    component: str
+    unit: str
+    field: str
+
+
+@dataclass(eq=False)
 class LimitNotWhole(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "limit_not_whole"
@@ -212,6 +232,21 @@ class QuotaUsedUp(DomainError):
 
 
 @dataclass(eq=False)
+class NobodyPays(DomainError):
+    """A personal workspace gets no invoice, so it can have only what is free."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "nobody_pays"
+    message: ClassVar[str] = N_(
+        "The plan “{plan}” costs something, and nobody pays for “{workspace}”: a personal workspace gets no invoice. "
+        "Order it for a project, or choose a plan that is free."
+    )
+    plan: str
+    workspace: str
+    field: str = "plan"
+
+
+@dataclass(eq=False)
 class OpenOrderExists(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "open_order_exists"
@@ -285,6 +320,17 @@ class ResourceStepNotOpen(DomainError):
     message: ClassVar[str] = N_("This resource is {state}: “{action}” is not possible now.")
     state: str
     action: str
+
+
+@dataclass(eq=False)
+class PausedByBudget(DomainError):
+    """Whoever answers for the budget may raise it; that resumes what it paused."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "paused_by_budget"
+    message: ClassVar[str] = N_("A budget keeps it paused. {why} Ask one of these to raise it: {roles}.")
+    why: str
+    roles: str
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""The gate before orders, changes and actions: what is drawn on needs an allocation that holds now."""
+"""The gate before orders, changes and actions: what is drawn on needs an allocation that holds now, and somebody who pays."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -6,8 +6,9 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from bursar.accounting import selectors as accounting
-from bursar.catalogue.models import Component, ProductCategory
-from bursar.provisioning.errors import NoValidAllocation, QuotaUsedUp
+from bursar.catalogue.models import Component, Plan, ProductCategory
+from bursar.provisioning import pricing
+from bursar.provisioning.errors import NobodyPays, NoValidAllocation, QuotaUsedUp
 from bursar.structure.models import Workspace
 
 
@@ -46,6 +47,15 @@ def require_allocations(
                 advice=_advice(workspace, category),
                 category_id=category.pk,
             )
+
+
+def require_payer(workspace: Workspace, plan: Plan, components: Iterable[Component], *, at: datetime) -> None:
+    """Personal workspaces are not invoiced (docs/adr/0030).
+
+    raises   NobodyPays
+    """
+    if workspace.person_id is not None and pricing.costs_something(plan, components, at=at):
+        raise NobodyPays(plan=plan.name, workspace=str(workspace))
 
 
 def available(workspace: Workspace, category_ids: Sequence[int], *, at: datetime) -> Mapping[int, int | None]:

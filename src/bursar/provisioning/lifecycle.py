@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 class OrderState(StrEnum):
     PENDING_CONSUMER = "pending_consumer"  # the customer's side has to agree
+    HELD = "held"  # a budget is spent so far that whoever answers for it has to agree
     PENDING_PROVIDER = "pending_provider"  # the provider has to agree
     PENDING_START = "pending_start"  # agreed; its start date has not come
     EXECUTING = "executing"  # the backend is being made to match
@@ -24,6 +25,7 @@ class OrderState(StrEnum):
 
 ORDER_STATE_TITLES: Final = {
     OrderState.PENDING_CONSUMER: _("awaits your side"),
+    OrderState.HELD: _("held by a budget"),
     OrderState.PENDING_PROVIDER: _("awaits the provider"),
     OrderState.PENDING_START: _("awaits its start"),
     OrderState.EXECUTING: _("being carried out"),
@@ -36,6 +38,7 @@ ORDER_STATE_TITLES: Final = {
 
 class OrderAction(StrEnum):
     APPROVE = "approve"
+    HOLD = "hold"
     REJECT = "reject"
     CANCEL = "cancel"
     START = "start"
@@ -49,6 +52,10 @@ ORDER_TRANSITIONS: Final[Mapping[tuple[OrderState, OrderAction], OrderState]] = 
     (_O.PENDING_CONSUMER, _A.APPROVE): _O.PENDING_PROVIDER,
     (_O.PENDING_CONSUMER, _A.REJECT): _O.REJECTED,
     (_O.PENDING_CONSUMER, _A.CANCEL): _O.CANCELED,
+    (_O.PENDING_CONSUMER, _A.HOLD): _O.HELD,
+    (_O.HELD, _A.APPROVE): _O.PENDING_PROVIDER,
+    (_O.HELD, _A.REJECT): _O.REJECTED,
+    (_O.HELD, _A.CANCEL): _O.CANCELED,
     (_O.PENDING_PROVIDER, _A.APPROVE): _O.PENDING_START,
     (_O.PENDING_PROVIDER, _A.REJECT): _O.REJECTED,
     (_O.PENDING_PROVIDER, _A.CANCEL): _O.CANCELED,
@@ -61,7 +68,7 @@ ORDER_TRANSITIONS: Final[Mapping[tuple[OrderState, OrderAction], OrderState]] = 
 }
 
 # One such order per resource at most; the partial unique index holds the same list.
-OPEN_ORDER_STATES: Final = (_O.PENDING_CONSUMER, _O.PENDING_PROVIDER, _O.PENDING_START, _O.EXECUTING)
+OPEN_ORDER_STATES: Final = (_O.PENDING_CONSUMER, _O.HELD, _O.PENDING_PROVIDER, _O.PENDING_START, _O.EXECUTING)
 
 
 class ResourceState(StrEnum):

@@ -227,6 +227,9 @@ class OrderDecision(models.Model):
         RETRIED = "retried", _("tried again")
         REFUSED = "refused", _("said that it cannot be done")
         CONFIRMED = "confirmed", _("said that it was done")
+        HELD = "held", _("held by a budget")
+        AGREED = "agreed", _("agreed although a budget is spent")
+        LET_GO = "let_go", _("no budget holds it any more")
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="decisions")
     side = models.CharField(max_length=8, choices=Side)
@@ -258,6 +261,83 @@ class OrderComment(models.Model):
 
     def __str__(self) -> str:
         return self.text[:60]
+
+
+class SpendingHold(models.Model):
+    """That so much is spent that something stands still until this is lifted. Set from above, by a budget.
+
+    effect   orders: new ones that cost something wait for whoever answers for the budget
+             resources: those that cost something are paused, as far as they can be
+    source   what set it, in its own words; one hold of a source stands at a time
+    facts    what is told of it: percent, spent, amount, currency, span, stretch
+    """
+
+    class Effect(models.TextChoices):
+        ORDERS = "orders", _("holds new orders")
+        RESOURCES = "resources", _("pauses resources")
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    project = models.ForeignKey(
+        Project, null=True, on_delete=models.PROTECT, related_name="+", help_text="with those below it; empty = all"
+    )
+    effect = models.CharField(max_length=9, choices=Effect)
+    source = models.CharField(max_length=80)
+    facts = models.JSONField(default=dict)
+    set_at = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "spending_hold"
+        ordering = ["set_at", "id"]
+        constraints = [
+            models.CheckConstraint(name="spending_hold_is_known", condition=Q(effect__in=["orders", "resources"])),
+            models.UniqueConstraint(
+                name="spending_hold_once", fields=["source", "effect"], condition=Q(lifted_at__isnull=True)
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization"], condition=Q(lifted_at__isnull=True), name="spending_hold_in_force"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.effect} {self.source}"
+
+
+class OrderHold(models.Model):
+    """That an order waits, or waited, because of a hold. `order_decision` says who let it go on and why."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="holds")
+    hold = models.ForeignKey(SpendingHold, on_delete=models.PROTECT, related_name="orders")
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "order_hold"
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(name="order_hold_once", fields=["order", "hold"])]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.hold_id}"
+
+
+class SpendingPause(models.Model):
+    """That a resource was paused because of a hold, and not by a person; it is resumed when no hold wants that any more."""
+
+    resource = models.ForeignKey(Resource, on_delete=models.PROTECT, related_name="spending_pauses")
+    hold = models.ForeignKey(SpendingHold, on_delete=models.PROTECT, related_name="pauses")
+    paused_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "spending_pause"
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="spending_pause_once", fields=["resource"], condition=Q(ended_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource_id} {self.paused_at:%Y-%m-%d}"
 
 
 class ResourceFact(models.Model):

@@ -14,11 +14,14 @@ ORGANIZATION_USERS = (Role.ORGANIZATION_OWNER, Role.ORGANIZATION_MANAGER)
 
 
 def people_awaited(order: Order, *, at: datetime) -> list[int]:
-    """Ids of the active people whose decision the order awaits now, without whoever placed it."""
+    """Ids of the active people whose decision the order awaits now; without whoever placed it, unless a budget holds it."""
     if not order.awaited_roles:
         return []
     if order.state == OrderState.PENDING_PROVIDER:
         where = Q(organization_id=order.offering.provider.organization_id)
+    elif order.state == OrderState.HELD:
+        organization = order.workspace.project.organization if order.workspace.project else order.workspace.organization
+        where = Q(organization=organization)
     elif order.workspace.project is not None:
         project = order.workspace.project
         where = Q(organization_id=project.organization_id) | Q(project_id=project.pk)
@@ -29,7 +32,7 @@ def people_awaited(order: Order, *, at: datetime) -> list[int]:
         return [] if order.workspace.person_id is None else [order.workspace.person_id]
     held = Membership.objects.held_at(at).filter(where, role__in=order.awaited_roles, person__is_active=True)
     people = set(held.values_list("person_id", flat=True))
-    return sorted(people - {order.created_by_id})
+    return sorted(people if order.state == OrderState.HELD else people - {order.created_by_id})
 
 
 def users_of(workspaces: Iterable[Workspace], at: datetime) -> Mapping[int, list[Person]]:

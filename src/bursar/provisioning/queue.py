@@ -31,3 +31,8 @@ def ask_to_sync(resource_id: int) -> None:
 def ask_to_keep_accounts(backend_id: int) -> None:
     """Have a backend's accounts made, blocked and removed as they now are to be."""
     defer(_task("keep_accounts"), queueing_lock=f"accounts-{backend_id}", backend_id=backend_id)
+
+
+def ask_to_settle_holds() -> None:
+    """Have what spending holds up, or holds up no more, made so once the caller's transaction has committed."""
+    defer(_task("settle_holds"), queueing_lock="settle-holds", timestamp=0)

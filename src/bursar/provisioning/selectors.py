@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from fractions import Fraction
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from bursar.kernel.errors import DomainError
 from bursar.metering.history import Breakdown, By
 from bursar.metering.models import UsageReport
 from bursar.plugins.contract import ManagesAccounts
-from bursar.provisioning import gate, pricing, quota
+from bursar.provisioning import gate, holds, pricing, quota
 from bursar.provisioning.abilities import backend_can
 from bursar.provisioning.errors import (
     AccountNotOffered,
@@ -48,15 +49,25 @@ from bursar.provisioning.models import (
     ResourceFact,
     SetAside,
     Side,
+    SpendingHold,
     UsageMark,
 )
 from bursar.provisioning.people import people_awaited, users_of
-from bursar.provisioning.policies import AwaitedLine, Verdict, explain, judge, lines_for, words_of_line
+from bursar.provisioning.policies import (
+    AwaitedLine,
+    Verdict,
+    explain,
+    judge,
+    lines_for,
+    organization_of,
+    words_of_line,
+)
 from bursar.provisioning.services._common import ORDER_RELATED, RESOURCE_RELATED
 from bursar.provisioning.services.accounts import backends_for, people_there
 from bursar.provisioning.services.orders import (
     candidate_for,
     check_limits,
+    check_uses,
     may_decide,
     money_of,
     verdict_of,
@@ -115,15 +126,22 @@ def order_for(viewer: Person, order_id: int, *, at: datetime) -> Order:
 
 def orders_awaiting(viewer: Person, *, at: datetime, side: Side | None = None) -> QuerySet[Order]:
     """The orders that await a decision of this person, by their roles; oldest first. One query, and one for the roles."""
-    where = Q(pk__in=())
-    held = Membership.objects.filter(person=viewer).held_at(at) if viewer.is_active else ()
+    where = held = Q(pk__in=())
+    memberships = Membership.objects.filter(person=viewer).held_at(at) if viewer.is_active else ()
+    answers = viewer.limits is None or viewer.limits.allow(Permission.MANAGE_BUDGETS)
     permitted = {
         Side.CONSUMER: viewer.limits is None or viewer.limits.allow(Permission.APPROVE_ORDER),
         Side.PROVIDER: viewer.limits is None or viewer.limits.allow(Permission.HANDLE_ORDERS),
     }
-    for membership in held:
+    for membership in memberships:
         awaited = Q(awaited_roles__contains=[membership.role])
         if membership.organization_id is not None:
+            if answers and side != Side.PROVIDER:
+                held |= awaited & Q(
+                    Q(workspace__project__organization_id=membership.organization_id)
+                    | Q(workspace__organization_id=membership.organization_id),
+                    state=OrderState.HELD,
+                )
             if permitted[Side.CONSUMER] and side != Side.PROVIDER:
                 where |= awaited & Q(
                     Q(workspace__project__organization_id=membership.organization_id)
@@ -141,7 +159,7 @@ def orders_awaiting(viewer: Person, *, at: datetime, side: Side | None = None) -
                 place |= Q(workspace__project__path__contains=[membership.project_id])
             where |= awaited & place & Q(state=OrderState.PENDING_CONSUMER)
     own = ~Q(created_by=viewer)
-    return _orders().filter(where & own).order_by("created_at", "pk")
+    return _orders().filter(where & own | held).order_by("created_at", "pk")
 
 
 def who_must_approve(order: Order) -> list[AwaitedLine]:
@@ -175,6 +193,8 @@ class OrderDetails:
     may_handle: bool
     changes: list[tuple[str, str, str]]
     messages: list[ProviderMessage]
+    held_by: list[str]
+    may_agree: bool
 
     @property
     def progress(self) -> int | None:
@@ -197,6 +217,7 @@ def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetail
     approves = may(viewer, Permission.APPROVE_ORDER, order.workspace, at)
     handles = may(viewer, Permission.HANDLE_ORDERS, order.offering.provider.organization, at)
     places = may(viewer, Permission.PLACE_ORDER, order.workspace, at)
+    is_held = state == OrderState.HELD
     return OrderDetails(
         order=order,
         lines=who_must_approve(order),
@@ -211,7 +232,26 @@ def order_details(viewer: Person, order_id: int, *, at: datetime) -> OrderDetail
         may_handle=handles,
         changes=_changes(order),
         messages=list(order.messages.select_related("by")[:MESSAGES_SHOWN]),
+        held_by=why_held(order, viewer, at=at) if is_held else [],
+        may_agree=is_held and may(viewer, Permission.MANAGE_BUDGETS, organization_of(order.workspace), at),
     )
+
+
+def why_held(order: Order, viewer: Person, *, at: datetime) -> list[str]:
+    """A sentence for each hold in force that stops the order; with amounts as far as the viewer may see them."""
+    rows = order.holds.filter(hold__lifted_at=None).select_related("hold__organization", "hold__project")
+    return [_words_for(row.hold, viewer, at=at) for row in rows]
+
+
+def _words_for(hold: SpendingHold, viewer: Person, *, at: datetime) -> str:
+    scope = hold.project or hold.organization
+    return holds.words_of_hold(hold, amounts=may(viewer, Permission.VIEW_COSTS, scope, at))
+
+
+def why_paused(resource: Resource, viewer: Person, *, at: datetime) -> str:
+    """Why a hold, and no person, lets the resource stand still; "" where none does."""
+    rows = resource.spending_pauses.filter(ended_at=None).select_related("hold__organization", "hold__project")
+    return next((_words_for(row.hold, viewer, at=at) for row in rows), "")
 
 
 def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
@@ -225,6 +265,7 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
     state = OrderState(order.state)
     current = {
         OrderState.PENDING_CONSUMER: "consumer",
+        OrderState.HELD: "budget",
         OrderState.PENDING_PROVIDER: "provider",
         OrderState.PENDING_START: "executing",
         OrderState.EXECUTING: "executing",
@@ -238,6 +279,8 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
             steps.append(Step(side.value, "failed", order.closed_at, None))
         else:
             steps.append(Step(side.value, "current" if current == side.value else "open", None, None))
+        if side == Side.CONSUMER:
+            steps += _budget_step(order, decisions, state)
     executing = {
         OrderState.EXECUTING: "current",
         OrderState.PENDING_START: "current",
@@ -254,6 +297,20 @@ def _steps(order: Order, decisions: Sequence[OrderDecision]) -> list[Step]:
         )
     )
     return steps
+
+
+def _budget_step(order: Order, decisions: Sequence[OrderDecision], state: OrderState) -> list[Step]:
+    """The station of an order that a budget holds or held; none where none did."""
+    kinds = OrderDecision.Decision
+    held = [i for i, decision in enumerate(decisions) if decision.decision == kinds.HELD]
+    if not held:
+        return []
+    after = decisions[held[-1] + 1 :]
+    let = next((d for d in after if d.decision in {kinds.AGREED, kinds.LET_GO}), None)
+    if let is not None:
+        return [Step("budget", "done", let.at, let.by)]
+    said = "current" if state == OrderState.HELD else "failed" if state == OrderState.REJECTED else "open"
+    return [Step("budget", said, order.closed_at, None)]
 
 
 def _changes(order: Order) -> list[tuple[str, str, str]]:
@@ -382,6 +439,7 @@ class Preview:
     """What would follow from an order, before it is placed."""
 
     estimate: Estimate
+    until: pricing.Until | None
     currency: str
     draws: list[DrawPreview]
     lines: list[AwaitedLine]
@@ -397,18 +455,43 @@ def preview_order(
     limits: Mapping[str, Any],
     kind: str = Order.Kind.CREATE,
     resource: Resource | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    uses: Mapping[str, Fraction] | None = None,
     at: datetime,
 ) -> Preview:
     """The estimate, what is drawn of what is left, and who would have to agree. Writes nothing.
 
-    raises   as `check_limits` for limits that cannot be ordered
+    start    not before; None = at once
+    end      of the resource; None = that of the project, where it has one
+    uses     component key -> units that are expected to be used in a month
+    raises   as `check_limits` and `check_uses` for what cannot be ordered
     """
     components = list(offering.components.select_related("category__provider__organization"))
     checked = check_limits(components, limits)
     switched = resource is not None and resource.plan_id != plan.pk
-    found = pricing.estimate_for(plan, components, checked, at=at, first=resource is None, switched=switched)
+    uses = check_uses(components, uses or {})
+    found = pricing.estimate_for(plan, components, checked, uses=uses, at=at, first=resource is None, switched=switched)
+    if resource is not None:
+        end = resource.end
+    if workspace.project is not None:
+        end = min((day for day in (end, workspace.project.end) if day is not None), default=None)
+    until = pricing.cost_until(
+        plan,
+        components,
+        checked,
+        seller=offering.provider.organization,
+        start=max(start or at, at),
+        end=end,
+        before=resource.limits if resource is not None else {},
+        uses=uses,
+        at=at,
+        first=resource is None,
+        switched=switched,
+    )
     refusal: DomainError | None = None
     try:
+        gate.require_payer(workspace, plan, components, at=at)
         gate.require_allocations(workspace, components, at=at, new=resource is None)
     except DomainError as error:
         refusal = error
@@ -429,6 +512,7 @@ def preview_order(
     candidate = candidate_for(order, found, available=left, at=at)
     return Preview(
         estimate=found,
+        until=until,
         currency=order.currency,
         draws=[
             DrawPreview(category, candidate.ticks.get(pk), states.get((workspace.pk, pk)))
@@ -562,6 +646,7 @@ class ResourceDetails:
     may_see_people: bool
     may_handle: bool
     messages: list[ProviderMessage]
+    paused_because: str
 
     @property
     def progress(self) -> int | None:
@@ -599,6 +684,7 @@ def resource_details(
         may_see_people=sees_people,
         may_handle=may(viewer, Permission.HANDLE_ORDERS, provider, at),
         messages=_messages_about(resource),
+        paused_because=why_paused(resource, viewer, at=at) if resource.desired_paused else "",
     )
 
 

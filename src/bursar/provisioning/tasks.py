@@ -21,7 +21,7 @@ from bursar.provisioning.abilities import can
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, OPEN_ORDER_STATES, OrderState, ResourceState
 from bursar.provisioning.models import Order, Resource
 from bursar.provisioning.queue import ask_to_keep_accounts, ask_to_reconcile, ask_to_sync
-from bursar.provisioning.services import orders, signing, site, usage
+from bursar.provisioning.services import holds, orders, signing, site, usage
 
 logger = logging.getLogger(__name__)
 
@@ -200,3 +200,11 @@ def keep_all_accounts(timestamp: int) -> None:
 @app.task(name="bursar.provisioning.tasks.keep_signing_keys", queue=QUEUE, queueing_lock="signing-keys")
 def keep_signing_keys(timestamp: int) -> None:
     signing.keep_signing_keys(at=now())
+
+
+@app.periodic(cron="* * * * * 50")
+@app.task(name="bursar.provisioning.tasks.settle_holds", queue=QUEUE, queueing_lock="settle-holds")
+def settle_holds(timestamp: int) -> None:
+    """Let go the orders that no budget holds any more; pause and resume resources as budgets now will have it."""
+    for work, what in holds.to_settle(at=now()):
+        _told(work, what)

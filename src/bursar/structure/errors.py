@@ -103,6 +103,15 @@ class OrganizationInUse(DomainError):
 
 
 @dataclass(eq=False)
+class SellsInItsCurrency(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "sells_in_its_currency"
+    message: ClassVar[str] = N_(
+        "The organization has invoices as a seller, in its currency and by the days of its time zone: both stay as they are."
+    )
+
+
+@dataclass(eq=False)
 class ProjectClosed(DomainError):
     """The project has ended or is archived."""
 

@@ -17,18 +17,24 @@ MAIL_TASK: Final = "bursar.delivery.tasks.send_mail"
 
 
 def ask_for_mail(
-    kind: str, *, to_person_id: int | None = None, to_email: str = "", facts: Mapping[str, Any] | None = None
+    kind: str,
+    *,
+    to_person_id: int | None = None,
+    to_email: str = "",
+    facts: Mapping[str, Any] | None = None,
+    key: str = "",
 ) -> None:
     """Queue one mail to a person or to an address; it goes out when the caller's transaction has committed.
 
     kind    a name in delivery's table of mails
     facts   JSON values that the words need: ids, amounts; never a secret in clear, see `seal`
+    key     however often it is asked for, one mail bears it; "" = a new one
     """
     if (to_person_id is None) == (not to_email):
         raise ValueError("a mail goes to a person or to an address")
     deferrer = app.configure_task(MAIL_TASK, queue="mail", allow_unknown=True)
     job = deferrer.make_new_job(
-        key=uuid4().hex, kind=kind, to_person_id=to_person_id, to_email=to_email, facts=dict(facts or {})
+        key=key or uuid4().hex, kind=kind, to_person_id=to_person_id, to_email=to_email, facts=dict(facts or {})
     )
     JobManager(DjangoConnector()).defer_job(job)
 

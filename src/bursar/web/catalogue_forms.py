@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -26,8 +26,10 @@ from bursar.catalogue.models import (
     ProductType,
     ServiceProvider,
 )
+from bursar.catalogue.services import Price
 from bursar.catalogue.services.categories import SEALED_FIELDS
 from bursar.catalogue.services.components import KEPT_FIELDS
+from bursar.catalogue.tiers import Step, plain, problems, steps_of
 from bursar.kernel.errors import DomainError
 from bursar.kernel.quantity import Unit
 from bursar.kernel.refusals import words
@@ -381,6 +383,12 @@ class ComponentForm(_Form):
     limit_max = forms.IntegerField(label=_("Greatest limit"), min_value=0, required=False)
     limit_default = forms.IntegerField(label=_("Usual limit"), min_value=0, required=False)
     free_while_paused = forms.BooleanField(label=_("Free while paused"), required=False)
+    tax_category = forms.SlugField(
+        label=_("Tax category"),
+        max_length=40,
+        initial="standard",
+        help_text=_("A word for which the operator has tax rates: standard, reduced."),
+    )
 
     def __init__(self, *args: Any, offering: Offering, component: Component | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -454,6 +462,37 @@ class PlanForm(_Form):
             self.fields["unit"].disabled = offering.activated_at is not None
 
 
+class StepsField(forms.CharField):
+    """Steps of a price, one on each line: a quantity and a price, with blanks between."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"})
+
+    @staticmethod
+    def written(steps: Iterable[Step]) -> str:
+        return "\n".join(f"{plain(step.start)} {plain(step.price)}" for step in steps)
+
+    def to_python(self, value: Any) -> Any:
+        steps = []
+        for line in (super().to_python(value) or "").splitlines():
+            words_of_line = line.split()
+            if not words_of_line:
+                continue
+            try:
+                start, price = (Decimal(word) for word in words_of_line)
+            except (InvalidOperation, ValueError):
+                raise forms.ValidationError(
+                    gettext("“{line}” is not a quantity and a price, such as “1000 0.08”.").format(line=line[:60])
+                ) from None
+            steps.append(Step(start, price))
+        return steps
+
+    def validate(self, value: Any) -> None:
+        """Nothing more: what steps may be is the catalogue's to say."""
+
+    def run_validators(self, value: Any) -> None:
+        """Those of texts do not fit steps."""
+
+
 class PricesForm(_Form):
     """The prices of one plan, a row per component; only what differs from what is in force is set."""
 
@@ -486,28 +525,55 @@ class PricesForm(_Form):
                 )
                 amount.suffix = component.unit_name  # type: ignore[attr-defined]
                 self.fields[f"amount_{component.pk}"] = amount
+            if component.billing == Component.Billing.USAGE:
+                self.fields[f"tier_kind_{component.pk}"] = forms.ChoiceField(
+                    label=gettext("Steps"),
+                    choices=[("", gettext("one price")), *PlanComponent.Tiers.choices],
+                    required=False,
+                    initial=present.tier_kind if present else "",
+                    help_text=gettext(
+                        "Graduated: each unit costs what its step does. By volume: all units cost what the step does that"
+                        " the month's use reaches."
+                    ),
+                )
+                self.fields[f"tiers_{component.pk}"] = StepsField(
+                    label=gettext("Further steps"),
+                    required=False,
+                    initial=StepsField.written(steps_of(present)) if present else "",
+                    help_text=gettext("One on each line: from which quantity, then the price. “1000 0.08”"),
+                )
         self.fields["valid_from"] = DateTimeField(
             label=gettext("In force from"), required=False, help_text=gettext("Empty: from now on.")
         )
 
-    def prices(self) -> list[tuple[Component, Decimal, int]]:
+    def clean(self) -> dict[str, Any]:
+        cleaned = dict(super().clean() or {})
+        for component in self.components:
+            kind, steps = cleaned.get(f"tier_kind_{component.pk}"), cleaned.get(f"tiers_{component.pk}")
+            if kind is not None and steps is not None:
+                for name, text in problems(component, kind, steps).items():
+                    self.add_error(f"{name}_{component.pk}", text)
+        return cleaned
+
+    def prices(self) -> list[Price]:
+        given = self.cleaned_data
         return [
-            (c, self.cleaned_data[f"price_{c.pk}"], self.cleaned_data.get(f"amount_{c.pk}") or 0)
+            Price(
+                c,
+                given[f"price_{c.pk}"],
+                given.get(f"amount_{c.pk}") or 0,
+                given.get(f"tier_kind_{c.pk}", ""),
+                given.get(f"tiers_{c.pk}", ()),
+            )
             for c in self.components
         ]
 
-    def rows(self) -> list[tuple[Component, Any, Any]]:
-        """(component, price field, amount field or None) for the page."""
+    def rows(self) -> list[tuple[Component, list[Any]]]:
+        """(component, its fields) for the page."""
+        names = ("price", "amount", "tier_kind", "tiers")
         return [
-            (c, self[f"price_{c.pk}"], self[f"amount_{c.pk}"] if f"amount_{c.pk}" in self.fields else None)
-            for c in self.components
+            (c, [self[f"{name}_{c.pk}"] for name in names if f"{name}_{c.pk}" in self.fields]) for c in self.components
         ]
-
-
-def plain(number: Decimal) -> str:
-    """A decimal without trailing zeros and without an exponent."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 class PauseForm(_Form):

@@ -45,7 +45,13 @@ MENU: Final = (
             Entry(_("Accounts at providers"), "my_accounts", icon="id-badge-2"),
         ),
     ),
-    Group("", (Entry(_("Marketplace"), "marketplace", icon="building-store"),)),
+    Group(
+        "",
+        (
+            Entry(_("Marketplace"), "marketplace", icon="building-store"),
+            Entry(_("Prices"), "prices", icon="coin"),
+        ),
+    ),
     Group(
         _("Quota"),
         (

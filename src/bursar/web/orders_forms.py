@@ -1,6 +1,7 @@
 """What is typed when something is ordered or changed. The rules are provisioning's; here is only what a page needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -82,6 +83,16 @@ class OrderForm(forms.Form):
     @property
     def limit_fields(self) -> list[Any]:
         return [self[name] for name in self.fields if name.startswith(LIMIT)]
+
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        """Start and end of the resource as far as they are typed already, whatever else is not."""
+        days = []
+        for name in ("start", "last_day"):
+            try:
+                days.append(self.fields[name].clean(self[name].value()))
+            except forms.ValidationError:
+                days.append(None)
+        return (None if days[0] is None else first_moment(days[0])), after(days[1])
 
     def values(self) -> dict[str, Any]:
         given = self.cleaned_data

@@ -18,6 +18,7 @@ class Look:
 LOOKS: Final[Mapping[str, Look]] = {
     # orders
     "pending_consumer": Look("yellow", _("Waiting for approval"), icon="hourglass"),
+    "held": Look("orange", _("Held by a budget"), icon="pig-money"),
     "pending_provider": Look("yellow", _("Waiting for the provider"), icon="hourglass"),
     "pending_start": Look("azure", _("Waiting for its start"), icon="clock"),
     "executing": Look("blue", _("Being carried out"), icon="loader-2"),

@@ -52,6 +52,7 @@ PROJECT_TABS: Final[list[Tab]] = [
     ),
     Tab("usage", _("Usage"), "project_usage", icon="chart-bar", order=60),
     Tab("costs", _("Costs"), "project_costs", icon="coin", order=65, needs=Permission.VIEW_COSTS),
+    Tab("budgets", _("Budgets"), "project_budgets", icon="pig-money", order=66, needs=Permission.VIEW_COSTS),
     Tab("policies", _("Approval"), "project_policies", icon="checklist", order=70),
     Tab("history", _("History"), "project_history", icon="history", order=90),
 ]
@@ -64,6 +65,7 @@ ORGANIZATION_TABS: Final[list[Tab]] = [
     Tab("orders", _("Orders"), "organization_orders", icon="receipt", order=60),
     Tab("usage", _("Usage"), "organization_usage", icon="chart-bar", order=70),
     Tab("billing", _("Billing"), "organization_billing", icon="coin", order=75, needs=Permission.VIEW_BILLING),
+    Tab("budgets", _("Budgets"), "organization_budgets", icon="pig-money", order=76, needs=Permission.VIEW_COSTS),
     Tab("policies", _("Approval"), "organization_policies", icon="checklist", order=80),
     Tab("history", _("History"), "organization_history", icon="history", order=90),
 ]

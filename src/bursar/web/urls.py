@@ -23,6 +23,7 @@ NOUNS: Final = (
     "usage",
     "grants",
     "billing",
+    "budgets",
     "operator",
 )
 

@@ -3,6 +3,8 @@
 import json
 from copy import deepcopy
 from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from bursar.accounting.selectors import wallet_state
+from bursar.catalogue import services as catalogue
 from bursar.kernel.clock import stated_time
+from bursar.kernel.money import Money
 from bursar.provisioning import services
 from bursar.provisioning.models import Order, OrderDecision, Resource
 from bursar.structure.models import Person
@@ -148,6 +152,34 @@ def test_estimate__before_ordering__says_what_it_costs_draws_and_who_agrees(worl
     assert draws == {world.cpu.pk: (None, 360_000), world.disk.pk: (20, 1000)}
     assert (found["month"], found["refusal"], len(found["awaits"])) == ("0.00", "", 2)
     assert not Order.objects.exists()
+
+
+def test_estimate__with_an_end_and_an_expected_use__says_what_the_bills_will_say(world: World) -> None:
+    plan, by_key = world.offering.plans.get(pk=world.plan_id), {c.key: c for c in world.offering.components.all()}
+    prices = [(by_key["storage"], Decimal(3), 0), (by_key["cpu"], Decimal("0.5"), 0)]
+    catalogue.set_prices(plan=plan, prices=prices, by=None, at=world.at)
+    sent = {key: wish(world)[key] for key in ("workspace_id", "offering_id", "plan_id", "limits")}
+    start = (world.at.replace(day=1) + timedelta(days=62)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = start + timedelta(days=14)
+    days = ((start + timedelta(days=31)).replace(day=1) - start).days
+    sent |= {"start": start.isoformat(), "end": end.isoformat(), "uses": {"cpu": 10}}
+    answer, found = call(world.pi, "POST", "/orders/estimate", sent)
+    assert (answer, found["month"], found["by_use"]) == (200, "65.00", False)
+    amount = str(
+        Money.rounded(Fraction(20 * 3 * 14, days), "EUR").amount + Money.rounded(Fraction(5 * 14, days), "EUR").amount
+    )
+    assert found["until"] == {
+        "end": end.isoformat().replace("+00:00", "Z"),
+        "total": amount,
+        "months": [{"month": f"{start:%Y-%m}", "amount": amount}],
+    }
+
+
+@pytest.mark.parametrize("uses, code", [({"storage": 1}, "not_billed_by_use"), ({"cpu": -1}, "use_negative")])
+def test_estimate__an_expected_use_that_cannot_be__is_refused(world: World, uses: dict[str, int], code: str) -> None:
+    sent = {key: wish(world)[key] for key in ("workspace_id", "offering_id", "plan_id", "limits")}
+    answer, problem = call(world.pi, "POST", "/orders/estimate", sent | {"uses": uses})
+    assert (answer, problem["code"]) == (422, code)
 
 
 def test_second_order__on_a_resource_with_an_open_one__is_refused(world: World) -> None:

@@ -3,14 +3,19 @@
 import re
 from copy import deepcopy
 from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from html import unescape
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.formats import date_format
 
+from bursar.catalogue import services as catalogue_services
 from bursar.kernel.clock import stated_time
+from bursar.kernel.money import Money
 from bursar.provisioning import services
 from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, ProviderMessage, Resource, Side
 from bursar.provisioning.services.messages import note_mended
@@ -106,6 +111,22 @@ def test_order_draft__a_limit_is_typed__shows_what_it_draws_of_what_is_left(worl
     assert "Draws 40 GB of 1 000 GB left" in shown
     shown = text_of(logged_in(world.pi).post(url, filled(world, **{"limits.storage": 700})))
     assert "at most 500 GB" in shown
+
+
+def test_order_draft__a_last_day_is_typed__shows_what_it_costs_until_then(world: World) -> None:
+    component = world.offering.components.get(key="storage")
+    catalogue_services.set_price(
+        plan=world.offering.plans.get(pk=world.plan_id), component=component, price=Decimal(31), by=None, at=world.at
+    )
+    url = f"{reverse('order_draft')}?offering={world.offering.pk}"
+    first = (world.at + timedelta(days=62)).replace(day=1).date()
+    typed = {"start": first.isoformat(), "last_day": first.isoformat(), "limits.storage": 1}
+    days = ((first + timedelta(days=31)).replace(day=1) - first).days
+    shown = text_of(logged_in(world.pi).post(url, filled(world, **typed)))
+    assert (
+        f"In all, until {date_format(first, 'DATE_FORMAT')} {Money.rounded(Fraction(31, days), 'EUR').amount}" in shown
+    )
+    assert "In all" not in text_of(logged_in(world.pi).post(url, filled(world, last_day="nonsense")))
 
 
 def test_order_page__each_side_in_turn__shows_and_takes_the_decision(world: World) -> None:

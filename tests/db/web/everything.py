@@ -18,7 +18,10 @@ from django.test import Client
 from bursar.accounting import services as accounting
 from bursar.accounting.models import Allocation, Operation, Wallet
 from bursar.billing import services as billing
+from bursar.billing.models import Budget
+from bursar.billing.services import budgets
 from bursar.catalogue import registry
+from bursar.catalogue import services as catalogue
 from bursar.grants import services as grants
 from bursar.grants.models import Notice, Recipient
 from bursar.kernel.clock import stated_time
@@ -27,7 +30,7 @@ from bursar.plugins import wire
 from bursar.plugins.contract import ActionSpec, BackendSettings, DesiredResource, Done, Outcome, UsageRecord
 from bursar.plugins.manual.plugin import ManualSettings
 from bursar.provisioning import services as provisioning
-from bursar.provisioning.models import ApprovalPolicy, Order, Resource, SetAside, Side
+from bursar.provisioning.models import ApprovalPolicy, Order, Resource, SetAside, Side, SpendingHold
 from bursar.provisioning.services.policies import Line
 from bursar.structure import services as structure
 from bursar.structure.models import Organization, Person, Project
@@ -144,7 +147,7 @@ def build(patch: pytest.MonkeyPatch) -> World:
     )
     w.provider, w.centre_slug = make_provider(w.centre), w.centre.slug
     make_provider(elsewhere)
-    people = {key: make_person(full_name=key) for key in ACTORS if key}
+    people = w.people = {key: make_person(full_name=key) for key in ACTORS if key}
     leaders = {place: people[f"principal_investigator@{place}"] for place in ("project", "sub")}
     w.project = make_project(organization=w.university, pi=leaders["project"], name="Physics")
     w.sub = make_project(parent=w.project, pi=leaders["sub"], name="Optics")
@@ -245,14 +248,33 @@ def build(patch: pytest.MonkeyPatch) -> World:
 
     _grants(w, end)
     _invoices(w)
+    _budgets(w, workspace)
     w.restart, w.pi_key, w.no_key, w.no_uid = "restart", "pi", "nothing", "nobody"
     w.new_name, w.cpu_name = "something-new", w.cpu.name
-    w.people = people
     for key, person in people.items():
         client = Client()
         client.force_login(person)
         w.sessions[key] = client.cookies["sessionid"].value
     return w
+
+
+def _budgets(w: World, workspace: Any) -> None:
+    """A budget of the project, and an order that a hold keeps waiting."""
+    w.budget = budgets.set_budget(
+        scope=w.project, span=Budget.Span.MONTH, amount=Decimal(100), thresholds=[], by=None, at=AT
+    )
+    paid = make_offering(backend=w.backend, components=[{"key": "setup", "billing": "one_time"}])
+    catalogue.set_price(plan=paid.plans.get(), component=paid.components.get(), price=Decimal(5), by=None, at=AT)
+    provisioning.set_hold(
+        source="budget", effect=SpendingHold.Effect.ORDERS, organization=w.university, project=w.project, at=AT,
+        facts={"percent": 90, "spent": "90", "amount": "100", "currency": "EUR", "span": "month", "stretch": "2026-11-01"},
+    )  # fmt: skip
+    held = provisioning.submit_order(
+        workspace=workspace, offering=paid, plan_id=paid.plans.get().pk, name="held", by=w.bystander, at=AT
+    )
+    operator = w.people["platform_operator@platform"]
+    w.held_order = provisioning.approve_order(order_id=held.pk, side=Side.CONSUMER, by=operator, at=AT)
+    assert w.held_order.state == "held"
 
 
 def _grants(w: World, end: datetime) -> None:

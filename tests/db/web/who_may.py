@@ -119,6 +119,8 @@ ORDERS = may(P.PLACE_ORDER, "project")
 APPROVES = may(P.APPROVE_ORDER, "project")
 HANDLES = may(P.HANDLE_ORDERS, "centre")
 OFFERS = may(P.MANAGE_OFFERINGS, "centre")
+SEES_COSTS = may(P.VIEW_COSTS, "project")
+MANAGES_BUDGETS = may(P.MANAGE_BUDGETS, "project")
 # The offering of the world is for the university: for whoever holds a role there or in one of its projects.
 BELONGS = Rule(lambda rights: any(where in {"university", "project", "sub"} for _role, where in rights.held))
 SEES_OFFERING = BELONGS | SEES_PROVIDER | READ_ALL
@@ -136,7 +138,6 @@ USES_BACKEND = OWN | Rule(
 SEES_BILLS, SEES_REVENUE = may(P.VIEW_BILLING, "university"), may(P.VIEW_REVENUE, "centre")
 SEES_INVOICE = SEES_BILLS | SEES_REVENUE
 INVOICES = may(P.MANAGE_INVOICES, "centre")
-SEES_COSTS = may(P.VIEW_COSTS, "project")
 
 APPLIES = may(P.APPLY_FOR_GRANTS, "project")
 READS_GRANTS, JUDGES, MANAGES_GRANTS = (
@@ -173,6 +174,8 @@ KNOWN_TO: Final[Mapping[str, Rule]] = {
     "order": SEES_BOTH_SIDES,
     "order_at_provider": SEES_BOTH_SIDES,
     "resource": SEES_BOTH_SIDES,
+    "held_order": SEES_BOTH_SIDES,
+    "budget": may(P.VIEW_COSTS, "project"),
     "application": SEES_APPLICATION,
     "grant_comment": SEES_APPLICATION,
     "grant_file": SEES_APPLICATION,
@@ -342,6 +345,9 @@ for name in ("provider_home", "provider_categories", "provider_backends", "provi
     page(name, LOGIN)
 
 
+page("prices", PUBLIC)
+
+
 def of_centre(w: Any) -> str:
     return f"provider={w.centre.slug}"
 
@@ -432,6 +438,8 @@ page("order_cancel", None, APPROVES, pk="order")
 page("order_retry", None, ORDERS | HANDLES, pk="order")
 page("order_comment", None, SEES_PROJECT | HANDLES, pk="order", body=lambda w: {"text": "Please."})
 page("order_assign", None, HANDLES, pk="order")
+page("order_agree", None, MANAGES_BUDGETS, pk="held_order")
+page("order_refuse", None, MANAGES_BUDGETS, pk="held_order")
 page("order_say", None, HANDLES, pk="order", body=lambda w: {"text": "Half of it.", "level": "info"})
 page("project_policies", SEES_PROJECT, may(P.EDIT_PROJECT, "project"), pk="project")
 page("organization_policies", SEES_ORGANIZATION, may(P.EDIT_ORGANIZATION, "university"), pk="university")
@@ -498,6 +506,13 @@ page("buyer_edit", *[may(P.EDIT_ORGANIZATION, "university")] * 2, pk="university
 page("project_costs", SEES_COSTS, pk="project")
 page("tax_rates", READ_ALL, OPERATE)
 
+# budgets
+page("organization_budgets", may(P.VIEW_COSTS, "university"), may(P.MANAGE_BUDGETS, "university"), pk="university")
+page("project_budgets", SEES_COSTS, MANAGES_BUDGETS, pk="project")
+page("budget", SEES_COSTS, pk="budget")
+for name in ("budget_change", "budget_thresholds", "budget_close"):
+    page(name, None, MANAGES_BUDGETS, pk="budget")
+
 # wallets and allocations
 page("project_wallets", SEES_PROJECT, pk="project")
 page("organization_wallets", SEES_ORGANIZATION, pk="university")
@@ -542,6 +557,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "operation_id": "ledger_operation",
     "allocation_id": "allocation",
     "order_id": "order",
+    "budget_id": "budget",
     "resource_id": "resource",
     "action": "restart",
     "application_id": "application",
@@ -943,9 +959,27 @@ op(
     lambda w: {"side": "provider", "reason": "No."},
     order_id="order_at_provider",
 )
+op("POST", "/orders/{order_id}/agree", MANAGES_BUDGETS, none, order_id="held_order")
+op("POST", "/orders/{order_id}/refuse", MANAGES_BUDGETS, lambda w: {"reason": "No."}, order_id="held_order")
 op("POST", "/orders/{order_id}/cancel", APPROVES, none)
 op("POST", "/orders/{order_id}/retry", ORDERS | HANDLES)
 op("POST", "/orders/{order_id}/comments", (SEES_PROJECT | HANDLES) & ORDERING, lambda w: {"text": "Please."})
+
+# budgets
+NEW_BUDGET: Final = {"amount": "10.00", "span": "year"}
+op("GET", "/organizations/{organization_id}/budgets", may(P.VIEW_COSTS, "university"))
+op(
+    "POST",
+    "/organizations/{organization_id}/budgets",
+    may(P.MANAGE_BUDGETS, "university"),
+    lambda w: NEW_BUDGET,
+)
+op("GET", "/projects/{project_id}/budgets", SEES_COSTS)
+op("POST", "/projects/{project_id}/budgets", MANAGES_BUDGETS, lambda w: NEW_BUDGET)
+op("GET", "/budgets/{budget_id}", SEES_COSTS)
+op("POST", "/budgets/{budget_id}/change", MANAGES_BUDGETS, lambda w: {"amount": "7.00", "reason": "Less."})
+op("PUT", "/budgets/{budget_id}/thresholds", MANAGES_BUDGETS, lambda w: {"thresholds": []})
+op("POST", "/budgets/{budget_id}/close", MANAGES_BUDGETS, lambda w: {"reason": "Over."})
 
 # resources
 op("GET", "/resources", LOGIN)

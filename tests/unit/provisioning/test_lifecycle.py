@@ -22,15 +22,16 @@ from bursar.provisioning.lifecycle import (
 )
 
 ORDER = {
-    #                   approve             reject      cancel      start        complete  fail      retry
-    "pending_consumer": ["pending_provider", "rejected", "canceled", None, None, None, None],
-    "pending_provider": ["pending_start", "rejected", "canceled", None, None, None, None],
-    "pending_start": [None, None, "canceled", "executing", None, "failed", None],
-    "executing": [None, None, None, None, "done", "failed", None],
-    "done": [None, None, None, None, None, None, None],
-    "failed": [None, None, None, None, None, None, "executing"],
-    "rejected": [None, None, None, None, None, None, None],
-    "canceled": [None, None, None, None, None, None, None],
+    #                   approve             hold    reject      cancel      start        complete  fail      retry
+    "pending_consumer": ["pending_provider", "held", "rejected", "canceled", None, None, None, None],
+    "held": ["pending_provider", None, "rejected", "canceled", None, None, None, None],
+    "pending_provider": ["pending_start", None, "rejected", "canceled", None, None, None, None],
+    "pending_start": [None, None, None, "canceled", "executing", None, "failed", None],
+    "executing": [None, None, None, None, None, "done", "failed", None],
+    "done": [None, None, None, None, None, None, None, None],
+    "failed": [None, None, None, None, None, None, None, "executing"],
+    "rejected": [None, None, None, None, None, None, None, None],
+    "canceled": [None, None, None, None, None, None, None, None],
 }
 RESOURCE = {
     #              create      change      complete  rest      fail      terminate      disappear
@@ -50,7 +51,7 @@ ACCOUNT = {
     "ended": ["wanted", None, None, None, None],
 }
 ACCOUNT_ACTIONS = ["connect", "activate", "block", "unblock", "end"]
-ORDER_ACTIONS = ["approve", "reject", "cancel", "start", "complete", "fail", "retry"]
+ORDER_ACTIONS = ["approve", "hold", "reject", "cancel", "start", "complete", "fail", "retry"]
 RESOURCE_ACTIONS = ["create", "change", "complete", "rest", "fail", "terminate", "disappear"]
 
 

@@ -13,7 +13,7 @@ from bursar.billing.canonical import items_of, minor
 from bursar.billing.cuts import take_cut
 from bursar.billing.errors import CreditNoteBeyondInvoice, CreditNoteTooLarge, LineNotOfInvoice, NothingToCredit
 from bursar.billing.models import Credit, CreditNote, CreditNoteLine, Cut, Invoice, InvoiceLine, Seller
-from bursar.billing.reckoning import Key, Terms, adjustments, invoiced, rate
+from bursar.billing.reckoning import Terms, adjustments, invoiced, key_of, rate
 from bursar.billing.services._common import lock_invoice, lock_seller, seller_of, state_of, tell, terms_of_invoice
 from bursar.billing.services.credits import give_back
 from bursar.kernel.money import minor_units
@@ -166,15 +166,15 @@ def _what_is_less(
     now = rate(terms, invoice.month, cut, resources=resources)
     before = invoiced(terms, [(resource, invoice.month) for resource in resources])
     less = {
-        Key(one.month, one.resource or 0, one.component or 0, one.plan or 0, one.price or 0): -one.minor
+        key_of(one): -one.minor
         for one in adjustments(now.by_customer.get(invoice.customer_id, ()), before)
         if one.minor < 0
     }
     found: dict[int, Decimal] = {}
     for line, item in zip(charged, items_of(charged, terms.digits), strict=True):
-        key = Key(item.month, item.resource or 0, item.component or 0, item.plan or 0, item.price or 0)
-        if key in less:
-            found[line.pk] = min(money(less[key], terms.digits), left[line.pk])
+        value = less.get(key_of(item))
+        if value is not None:
+            found[line.pk] = min(money(value, terms.digits), left[line.pk])
     return found
 
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils.formats import date_format
 
-from bursar.billing.canonical import Item, Sums, amount, document, fingerprint
+from bursar.billing.canonical import Item, amount, document, fingerprint
 from bursar.billing.cuts import take_cut
 from bursar.billing.errors import (
     InvoiceEmpty,
@@ -29,20 +29,18 @@ from bursar.billing.gathering import subjects_of
 from bursar.billing.models import Buyer, Compensation, Credit, Cut, Invoice, InvoiceTax, Payment, Seller
 from bursar.billing.notices import ask_to_send
 from bursar.billing.reckoning import (
-    Purse,
-    Scope,
     Terms,
     adjustments,
+    balances_of,
     compensation_items,
     invoiced,
     months_between,
     next_month,
-    purses_of,
     rate,
     sum_up,
     tax_items,
     touched,
-    use_credits,
+    used_of,
 )
 from bursar.billing.services._common import (
     happening,
@@ -55,6 +53,7 @@ from bursar.billing.services._common import (
 )
 from bursar.billing.taxes import Rates, parties_of
 from bursar.catalogue.models import Component, Plan, ServiceProvider
+from bursar.engine.rating.totals import Totals
 from bursar.events.services import record_all
 from bursar.kernel.money import minor_units
 from bursar.provisioning.models import Resource
@@ -64,7 +63,6 @@ from bursar.structure.roles import Permission, require
 LINES_AT_ONCE: Final = 5_000
 CUSTOMERS_AT_ONCE: Final = 200
 QUANTITY_DIGITS: Final = 10
-EVERYTHING: Final = Scope(None, frozenset())
 Told = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and of how much."""
 
@@ -304,18 +302,14 @@ def _batches(work: Work, more: Iterable[int]) -> Iterator[list[int]]:
 # ------------------------------------------------------------------------------------------------ writing
 @dataclass(slots=True)
 class Draft:
-    """An invoice on its way into the tables.
-
-    used   credit -> how much of it is used, in whole minor units
-    """
+    """An invoice on its way into the tables."""
 
     invoice: Invoice
     parties: dict[str, Any]
     items: list[Item]
-    sums: Sums
-    used: dict[int, int]
+    sums: Totals
     compensations: list[Compensation]
-    content: bytes = b""
+    content: bytes
 
 
 @transaction.atomic
@@ -337,7 +331,7 @@ def _write(
     seller = lock_seller(seller)
     if work.month < seller.closed_until:
         return []
-    drafts = _drafts(seller, work, customers, at, spent if spent is not None else {}, lock=issue)
+    drafts = _drafts(seller, work, customers, at, spent if spent is not None else {}, issue=issue)
     _replace(seller, work, drafts, issue=issue, at=at)
     if not issue:
         return []
@@ -346,7 +340,7 @@ def _write(
 
 
 def _drafts(
-    seller: Seller, work: Work, customers: Sequence[int], at: datetime, spent: dict[int, int], *, lock: bool
+    seller: Seller, work: Work, customers: Sequence[int], at: datetime, spent: dict[int, int], *, issue: bool
 ) -> list[Draft]:
     terms, month = work.terms, work.month
     provider = seller.provider
@@ -362,6 +356,7 @@ def _drafts(
     pending: dict[int, list[Compensation]] = {}
     for one in (
         Compensation.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("resource")
         .filter(provider=provider, customer__in=todo, currency=terms.currency, invoice=None, withdrawn_at=None)
         .order_by("pk")
     ):
@@ -369,12 +364,10 @@ def _drafts(
     buyers = {one.organization_id: one for one in Buyer.objects.filter(organization__in=todo)}
     organizations = Organization.objects.in_bulk(todo)
     rates = Rates(organization.country, work.cut.tax_rate)
-    granted = _credits(provider, todo, terms, at, Credit.Kind.GRANTED, lock=lock)
-    purses = {customer: _purses(rows, terms, spent) for customer, rows in granted.items()}
-    eligible = eligible_among(
-        (item for customer in todo for item in (*work.charges.get(customer, ()), *work.late.get(customer, ()))),
-        (purse for of_customer in purses.values() for purse in of_customer),
-    )
+    granted = _credits(provider, todo, terms, at, Credit.Kind.GRANTED, lock=issue)
+    # Of an open invoice nothing is paid yet.
+    prepaid = _credits(provider, todo, terms, at, Credit.Kind.PREPAYMENT, lock=True) if issue else {}
+    workspaces = workspaces_of(granted, prepaid)
     drafts, gone = [], []
     for customer in todo:
         charged = work.charges.get(customer, [])
@@ -393,12 +386,17 @@ def _drafts(
         items = [*charged, *late, *compensation_items(month, compensations, terms.digits)]
         parties = parties_of(seller, organization, organizations[customer], buyers.get(customer))
         tax_items(items, parties, rates)
-        drafts.append(Draft(invoice, parties, items, Sums(), {}, compensations))
-        drafts[-1].used = use_credits(items, purses.get(customer, ()), month, terms.digits, eligible)
-        for credit, value in drafts[-1].used.items():
+        found = sum_up(
+            items,
+            month,
+            terms.digits,
+            balances_of(granted.get(customer, ()), workspaces, terms.digits, spent),
+            balances_of(prepaid.get(customer, ()), workspaces, terms.digits),
+        )
+        for credit, value in used_of(found).items():
             spent[credit] = spent.get(credit, 0) + value
-        drafts[-1].sums = sum_up(drafts[-1].items)
-        drafts[-1].content = document(invoice, parties, drafts[-1].items, drafts[-1].sums, terms.digits)
+        content = document(invoice, parties, items, found, terms.digits)
+        drafts.append(Draft(invoice, parties, items, found, compensations, content))
     Invoice.objects.filter(pk__in=gone).delete()
     return drafts
 
@@ -424,23 +422,19 @@ def _credits(
     return found
 
 
-def _purses(rows: Iterable[Credit], terms: Terms, spent: Mapping[int, int]) -> list[Purse]:
-    purses = purses_of(rows, terms.digits)
-    for purse in purses:
-        purse.left -= spent.get(purse.credit, 0)
-    return purses
-
-
-def eligible_among(items: Iterable[Item], purses: Iterable[Purse]) -> Callable[[Item, Scope], bool]:
-    """Whether a credit may be used for a line. Asks the tables only where some credit is not for everything."""
-    if all(purse.scope == EVERYTHING for purse in purses):
-        return lambda item, scope: True
-    items = list(items)
-    workspaces = {item.workspace for item in items if item.workspace is not None}
-    resources = {item.resource for item in items if item.resource is not None}
-    projects = dict(Workspace.objects.filter(pk__in=workspaces).values_list("pk", "project_id"))
-    offerings = dict(Resource.objects.filter(pk__in=resources).values_list("pk", "offering_id"))
-    return lambda item, scope: scope.holds(item, projects, offerings)
+def workspaces_of(*credits_of: Mapping[int, Iterable[Credit]]) -> dict[int, int]:
+    """Project -> its workspace, for those projects that credits are for; asks only where there are any."""
+    projects = {
+        one.project_id
+        for by_customer in credits_of
+        for rows in by_customer.values()
+        for one in rows
+        if one.project_id is not None
+    }
+    if not projects:
+        return {}
+    rows = Workspace.objects.filter(project__in=projects).values_list("project_id", "pk")
+    return {project: pk for project, pk in rows if project is not None}
 
 
 def _replace(seller: Seller, work: Work, drafts: Sequence[Draft], *, issue: bool, at: datetime) -> None:
@@ -456,10 +450,19 @@ def _replace(seller: Seller, work: Work, drafts: Sequence[Draft], *, issue: bool
         invoice.fingerprint, invoice.cut, invoice.computed_at = digest, work.cut, at
         invoice.net, invoice.tax = amount(sums.net, terms.digits), amount(sums.tax, terms.digits)
         invoice.total = invoice.net + invoice.tax
-    Invoice.objects.bulk_update(
-        [draft.invoice for draft in drafts],
-        ["fingerprint", "cut", "computed_at", "net", "tax", "total"],
-        batch_size=1000,
+    _update(
+        _KEEP,
+        (
+            {
+                "id": draft.invoice.pk,
+                "fingerprint": draft.invoice.fingerprint,
+                "net": str(draft.invoice.net),
+                "tax": str(draft.invoice.tax),
+            }
+            for draft in drafts
+        ),
+        cut=work.cut.pk,
+        at=at,
     )
     keys = [draft.invoice.pk for draft in changed]
     with connection.cursor() as cursor:
@@ -471,16 +474,35 @@ def _replace(seller: Seller, work: Work, drafts: Sequence[Draft], *, issue: bool
             InvoiceTax(
                 invoice=draft.invoice,
                 category=category,
-                percent=percent,
+                percent=_decimal(percent),
                 note=note,
                 net=amount(net, terms.digits),
                 tax=amount(tax, terms.digits),
             )
             for draft in changed
-            for (category, percent, note), (net, tax) in sorted(draft.sums.taxes.items())
+            for (category, percent, note), net, tax in draft.sums.taxes
         ),
         batch_size=1000,
     )
+
+
+_KEEP: Final = """
+UPDATE invoice i SET fingerprint = v.fingerprint, cut_id = %(cut)s, computed_at = %(at)s, net = v.net, tax = v.tax,
+    total = v.net + v.tax
+FROM json_to_recordset(%(rows)s) AS v (id bigint, fingerprint text, net numeric, tax numeric) WHERE i.id = v.id
+"""
+_ISSUE: Final = """
+UPDATE invoice i SET state = v.state, number = v.number, number_text = v.number_text, issued_at = %(at)s, due_on = %(due)s,
+    parties = v.parties, paid = v.paid
+FROM json_to_recordset(%(rows)s)
+    AS v (id bigint, state text, number bigint, number_text text, parties jsonb, paid numeric) WHERE i.id = v.id
+"""
+
+
+def _update(statement: str, rows: Iterable[Mapping[str, Any]], **parameters: Any) -> None:
+    """Change many invoices by one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**parameters, "rows": json.dumps(list(rows))})
 
 
 _COPY: Final = """
@@ -580,13 +602,6 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
         return
     terms, provider = work.terms, seller.provider
     day = at.astimezone(terms.zone).date()
-    prepayments = _credits(
-        provider, [draft.invoice.customer_id for draft in drafts], terms, at, Credit.Kind.PREPAYMENT, lock=True
-    )
-    purses = {customer: purses_of(rows, terms.digits) for customer, rows in prepayments.items()}
-    eligible = eligible_among(
-        (item for draft in drafts for item in draft.items), (purse for rows in purses.values() for purse in rows)
-    )
     payments: list[Payment] = []
     used: dict[int, int] = {}
     beyond: list[Credit] = []
@@ -597,9 +612,8 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
         invoice.number_text = f"{seller.number_prefix}{seller.last_invoice:05}"
         invoice.issued_at, invoice.due_on = at, day + timedelta(days=seller.due_days)
         invoice.parties = draft.parties
-        used |= draft.used
-        for credit, value in _prepaid(draft, purses.get(invoice.customer_id, ()), eligible).items():
-            used[credit] = value
+        used |= used_of(draft.sums)  # a credit is of one customer
+        for credit, value in draft.sums.prepaid:
             paid = amount(value, terms.digits)
             payments.append(
                 Payment(invoice=invoice, amount=paid, paid_on=day, prepayment_id=credit, by=by, recorded_at=at)
@@ -622,8 +636,22 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
                 )
             )
         invoice.state = state_of(invoice)
-    fields = ["number", "number_text", "issued_at", "due_on", "parties", "paid", "state"]
-    Invoice.objects.bulk_update([draft.invoice for draft in drafts], fields, batch_size=1000)
+    _update(
+        _ISSUE,
+        (
+            {
+                "id": draft.invoice.pk,
+                "state": draft.invoice.state,
+                "number": draft.invoice.number,
+                "number_text": draft.invoice.number_text,
+                "parties": draft.parties,
+                "paid": str(draft.invoice.paid),
+            }
+            for draft in drafts
+        ),
+        at=at,
+        due=day + timedelta(days=seller.due_days),
+    )
     for draft in drafts:
         for one in draft.compensations:
             one.invoice = draft.invoice
@@ -655,26 +683,3 @@ def _issue(seller: Seller, work: Work, drafts: Sequence[Draft], *, by: Person | 
         at=at,
     )
     ask_to_send([draft.invoice for draft in drafts], at=at)
-
-
-def _prepaid(draft: Draft, purses: Iterable[Purse], eligible: Callable[[Item, Scope], bool]) -> dict[int, int]:
-    """How much each prepayment pays of an invoice: at most what is due, and what its lines come to with their tax."""
-    found: dict[int, int] = {}
-    due = draft.sums.total
-    for purse in purses:
-        most = due
-        if purse.scope != EVERYTHING:
-            gross = sum(
-                (
-                    item.minor * (1 + Fraction(item.percent) / 100)
-                    for item in draft.items
-                    if eligible(item, purse.scope)
-                ),
-                Fraction(0),
-            )
-            most = min(due, minor_units(gross, 0))
-        part = min(purse.left, most)
-        if part > 0:
-            found[purse.credit] = part
-            due -= part
-    return found

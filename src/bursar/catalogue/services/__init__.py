@@ -35,6 +35,7 @@ from bursar.catalogue.services.offerings import (
     set_visibility,
 )
 from bursar.catalogue.services.plans import (
+    Price,
     add_plan,
     archive_plan,
     edit_plan,
@@ -55,6 +56,7 @@ from bursar.catalogue.services.shelves import create_shelf, delete_shelf, edit_s
 
 __all__ = [
     "CategoryPut",
+    "Price",
     "ProductPut",
     "Rotated",
     "activate_offering",

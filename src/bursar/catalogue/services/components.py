@@ -57,11 +57,13 @@ def add_component(
     measured_unit: str = "",
     position: int | None = None,
     free_while_paused: bool = False,
+    tax_category: str = "standard",
 ) -> Component:
     """One more thing that is measured or limited; `key` is the plugin's name for it.
 
     ticks_per_unit       ticks of the category that one unit draws, >= 1
     ticks_per_measured   ticks that one unit of what the plugin measures draws, >= 1
+    tax_category         a word for what it is taxed as; the seller's country has rates for such
     raises               NotAllowed; ProviderNotAuthorized; InvalidInput; NameTaken; CategoryNotFound (of another
                          provider); CategoryArchived
     """
@@ -83,6 +85,7 @@ def add_component(
         measured_unit=measured_unit,
         position=offering.components.count() if position is None else position,
         free_while_paused=free_while_paused,
+        tax_category=tax_category,
     )
     _save(component, offering, at, new_category=category is not None)
     tell("offering.component_added", offering, offering.provider, by=by, at=at, key=component.key)

@@ -240,7 +240,7 @@ def activate_offering(*, offering: Offering, by: Person | None, at: datetime) ->
     """
     offering = _step(offering, OfferingAction.ACTIVATE, by, at)
     offering.paused_reason = ""
-    missing = [item for item in publication_checklist(offering) if not item.ok]
+    missing = [item for item in publication_checklist(offering) if item.missing]
     if missing:
         raise OfferingIncomplete(
             requirements="; ".join(str(item.title) for item in missing),
@@ -352,7 +352,15 @@ def copy_offering(*, offering: Offering, name: str, by: Person | None, at: datet
         )
         new.organizations.set(organizations)
         PlanComponent.objects.bulk_create(
-            PlanComponent(plan=new, component=components[c], amount=p.amount, price=p.price, valid_from=at)
+            PlanComponent(
+                plan=new,
+                component=components[c],
+                amount=p.amount,
+                price=p.price,
+                tier_kind=p.tier_kind,
+                tiers=p.tiers,
+                valid_from=at,
+            )
             for (plan_id, c), p in prices.items()
             if plan_id == original
         )
@@ -377,7 +385,7 @@ def keep_complete(offering: Offering) -> None:
     """
     if offering.state != OfferingState.ACTIVE:
         return
-    missing = [item for item in publication_checklist(offering) if item.lasting and not item.ok]
+    missing = [item for item in publication_checklist(offering) if item.lasting and item.missing]
     if missing:
         raise OfferingIncomplete(
             requirements="; ".join(str(item.title) for item in missing),

@@ -12,6 +12,7 @@ from bursar.provisioning.services.accounts import (
     set_local_account,
     unblock_account,
 )
+from bursar.provisioning.services.holds import agree_to_spend, lift_holds, refuse_to_spend, set_hold
 from bursar.provisioning.services.imports import TakeOver, importable, take_over
 from bursar.provisioning.services.orders import (
     approve_order,
@@ -45,6 +46,7 @@ __all__ = [
     "ProviderApproval",
     "TakeOver",
     "act",
+    "agree_to_spend",
     "approve_order",
     "ask_again",
     "assign_order",
@@ -56,7 +58,9 @@ __all__ = [
     "connect_account",
     "disconnect_account",
     "importable",
+    "lift_holds",
     "pause_resource",
+    "refuse_to_spend",
     "refuse_work",
     "reject_order",
     "remove_local_account",
@@ -67,6 +71,7 @@ __all__ = [
     "retry_order",
     "set_account_policy",
     "set_end",
+    "set_hold",
     "set_local_account",
     "set_policies",
     "set_provider_approval",

@@ -103,7 +103,7 @@ def step_order(order: Order, action: OrderAction, *, at: datetime) -> None:
     order.state = state.value
     if state in {OrderState.DONE, OrderState.FAILED, OrderState.REJECTED, OrderState.CANCELED}:
         order.closed_at = at
-    if state not in {OrderState.PENDING_CONSUMER, OrderState.PENDING_PROVIDER}:
+    if state not in {OrderState.PENDING_CONSUMER, OrderState.HELD, OrderState.PENDING_PROVIDER}:
         order.awaited_roles = []
 
 

@@ -248,6 +248,7 @@ def _take_one(
     limited = {c.key for c in components if c.billing == Component.Billing.LIMIT}
     known = {key: limit for key, limit in thing.limits.items() if key in limited}
     limits = check_limits(components, known)
+    gate.require_payer(workspace, plan, components, at=at)
     gate.require_allocations(workspace, components, at=at)
     check_room(plan)
     order = _done_order(

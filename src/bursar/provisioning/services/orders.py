@@ -14,7 +14,7 @@ from bursar.catalogue.models import Component, Offering, Plan
 from bursar.catalogue.order_form import validate_values
 from bursar.catalogue.selectors import offerings_open_to, plans_open_to, why_closed
 from bursar.engine.estimate import Estimate
-from bursar.provisioning import gate, pricing, quota
+from bursar.provisioning import gate, holds, pricing, quota
 from bursar.provisioning.errors import (
     BackendMissing,
     CommentNeeded,
@@ -27,6 +27,7 @@ from bursar.provisioning.errors import (
     LimitTooSmall,
     NameNeeded,
     NotAwaited,
+    NotBilledByUse,
     NothingChanges,
     OfferingNotActive,
     OfferingNotVisible,
@@ -40,6 +41,7 @@ from bursar.provisioning.errors import (
     StartInThePast,
     TermsNotAccepted,
     UnknownComponent,
+    UseNegative,
     WorkspaceEnded,
     WorkspaceNotStarted,
 )
@@ -51,7 +53,7 @@ from bursar.provisioning.lifecycle import (
     ResourceAction,
     ResourceState,
 )
-from bursar.provisioning.models import Order, OrderComment, OrderDecision, Resource, Side
+from bursar.provisioning.models import Order, OrderComment, OrderDecision, OrderHold, Resource, Side, SpendingHold
 from bursar.provisioning.people import people_awaited
 from bursar.provisioning.policies import (
     Candidate,
@@ -124,6 +126,20 @@ def check_limits(components: list[Component], limits: Mapping[str, Any]) -> dict
             )
         checked[key] = limit
     return checked
+
+
+def check_uses(components: list[Component], uses: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    """Units that are expected to be used in a month, of components that are billed by use.
+
+    raises   NotBilledByUse, UseNegative
+    """
+    used = {c.key: c for c in components if c.billing == Component.Billing.USAGE}
+    for key, quantity in uses.items():
+        if key not in used:
+            raise NotBilledByUse(component=str(key)[:40], possible=", ".join(used) or "–")
+        if quantity < 0:
+            raise UseNegative(component=used[key].title, unit=used[key].unit_name, field=f"uses.{key}")
+    return dict(uses)
 
 
 def check_workspace(workspace: Workspace, *, start: datetime | None, at: datetime) -> None:
@@ -210,7 +226,7 @@ def submit_order(
     raises            in this order: NotAllowed; OfferingNotVisible, OfferingNotActive, BackendMissing; WorkspaceEnded,
                       WorkspaceNotStarted; PlanNotAvailable; NameNeeded; UnknownComponent, LimitNotWhole, LimitNegative,
                       LimitTooSmall, LimitTooLarge; catalogue's InvalidForm; StartInThePast, EndInThePast, EndAfterProject;
-                      TermsNotAccepted; KeyReused; NoValidAllocation, QuotaUsedUp; PlanSoldOut
+                      TermsNotAccepted; KeyReused; NobodyPays; NoValidAllocation, QuotaUsedUp; PlanSoldOut
     """
     require(by, Permission.PLACE_ORDER, workspace, at)
     check_offering(offering, workspace, kind=Kind.CREATE)
@@ -243,6 +259,7 @@ def submit_order(
     )
     if (known := _placed_before(order)) is not None:
         return known
+    gate.require_payer(workspace, plan, components, at=at)
     gate.require_allocations(workspace, components, at=at, new=True)
     check_room(plan)
     return _place(order, components, by=by, at=at, first=True, switched=False)
@@ -300,6 +317,7 @@ def submit_change(
     if plan.pk == resource.plan_id and checked == resource.limits:
         raise NothingChanges
     raise_if_open_order(resource)
+    gate.require_payer(resource.workspace, plan, components, at=at)
     gate.require_allocations(resource.workspace, components, at=at)
     if plan.pk != resource.plan_id:
         check_room(plan)
@@ -450,14 +468,52 @@ def _advance(order: Order, *, at: datetime) -> None:
             order.awaited_roles = list(verdict.approvers)
             break
         decide(order, side, Decision.NOT_ASKED, by=None, at=at)
-        step_order(order, OrderAction.APPROVE, at=at)
+        _pass(order, side, at=at)
     if order.state == OrderState.PENDING_START and (order.start is None or order.start <= at):
         _execute(order, OrderAction.START, at=at)
     order.save()
+    if order.state == OrderState.HELD:
+        return  # whoever is awaited was told when it was held
     if order.awaited_roles and order.awaited_roles != awaited:
         tell("order.awaits", order, by=None, at=at, facts={"side": side, "roles": order.awaited_roles})
         for person_id in people_awaited(order, at=at):
             ask_for_mail("order_awaits", to_person_id=person_id, facts={"order": order.pk, "side": str(side)})
+
+
+def _pass(order: Order, side: Side, *, at: datetime) -> None:
+    """One side has agreed: on to what comes next, unless a budget holds what the customer's side wants."""
+    found = holds.that_hold(order, at=at) if side == Side.CONSUMER else []
+    if not found:
+        step_order(order, OrderAction.APPROVE, at=at)
+        return
+    step_order(order, OrderAction.HOLD, at=at)
+    order.awaited_roles = [role.value for role in holds.AGREEING_ROLES]
+    note_holds(order, found, at=at)
+    decide(order, Side.CONSUMER, Decision.HELD, by=None, at=at)
+    tell("order.held", order, by=None, at=at, facts={"holds": [hold.pk for hold in found]})
+    for person_id in people_awaited(order, at=at):
+        ask_for_mail("order_held", to_person_id=person_id, facts={"order": order.pk})
+
+
+def note_holds(order: Order, found: list[SpendingHold], *, at: datetime) -> None:
+    """Keep because of which holds an order waits; known ones stay as they are."""
+    OrderHold.objects.bulk_create([OrderHold(order=order, hold=hold, at=at) for hold in found], ignore_conflicts=True)
+
+
+def go_on(order: Order, *, at: datetime) -> None:
+    """A held order is held no more: take its next steps. The caller has locked it and says who decided."""
+    step_order(order, OrderAction.APPROVE, at=at)
+    order.awaited_roles = []
+    _advance(order, at=at)
+
+
+def reject_held(order: Order, *, by: Person, at: datetime, reason: str) -> None:
+    """A held order is not to be carried out; its orderer is told why."""
+    step_order(order, OrderAction.REJECT, at=at)
+    decide(order, Side.CONSUMER, Decision.REJECTED, by=by, at=at, reason=reason)
+    order.save()
+    tell("order.rejected", order, by=by, at=at, facts={"side": Side.CONSUMER.value, "reason": reason, "held": True})
+    _tell_orderer("order_rejected", order, by=by)
 
 
 def _execute(order: Order, action: OrderAction, *, at: datetime, by: Person | None = None) -> None:
@@ -577,9 +633,9 @@ def approve_order(*, order_id: int, side: Side, reason: str = "", by: Person, at
         raise OrderStepNotOpen(state=OrderState(order.state).label, action=OrderAction.APPROVE.value)
     require_to_decide(by, order, side, at)
     decide(order, side, Decision.APPROVED, by=by, at=at, reason=reason.strip()[:2000])
-    step_order(order, OrderAction.APPROVE, at=at)
     order.awaited_roles = []
     tell("order.approved", order, by=by, at=at, facts={"side": side.value})
+    _pass(order, side, at=at)
     _advance(order, at=at)
     return order
 

@@ -21,7 +21,7 @@ from bursar.plugins.contract import (
     can,
 )
 from bursar.plugins.manual import plugin as manual
-from bursar.provisioning import abilities, gate
+from bursar.provisioning import abilities, gate, holds
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import (
     AbilityMissing,
@@ -29,11 +29,13 @@ from bursar.provisioning.errors import (
     ActionUnknown,
     BackendUnreachableNow,
     NoWorkAwaited,
+    PausedByBudget,
     ReasonNeeded,
     ResourceStepNotOpen,
 )
 from bursar.provisioning.lifecycle import ResourceAction, ResourceState
 from bursar.provisioning.models import Order, OrderDecision, Resource, Side
+from bursar.provisioning.policies import role_names
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
 from bursar.provisioning.services import outcome
 from bursar.provisioning.services._common import decide, lock_resource, step_resource, tell
@@ -67,14 +69,31 @@ def _set_paused(resource_id: int, *, paused: bool, by: Person | None, at: dateti
         raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action=action)
     raise_if_open_order(resource)
     if not paused:
-        components = list(resource.offering.components.select_related("category__provider__organization"))
-        gate.require_allocations(resource.workspace, components, at=at, new=True)
-    step_resource(resource, ResourceAction.CHANGE, by=by, at=at, facts={"why": action})
+        _require_no_hold(resource, at=at)
+        require_room_to_run(resource, at=at)
+    wish_paused(resource, paused, why=action, by=by, at=at)
+    return resource
+
+
+def _require_no_hold(resource: Resource, *, at: datetime) -> None:
+    for hold in holds.holds_on(resource.workspace, holds.Effect.RESOURCES)[:1]:
+        if holds.Paid(at=at)(resource.plan):
+            raise PausedByBudget(why=holds.words_of_hold(hold, amounts=False), roles=role_names(holds.AGREEING_ROLES))
+
+
+def require_room_to_run(resource: Resource, *, at: datetime) -> None:
+    """raises   NoValidAllocation, QuotaUsedUp"""
+    components = list(resource.offering.components.select_related("category__provider__organization"))
+    gate.require_allocations(resource.workspace, components, at=at, new=True)
+
+
+def wish_paused(resource: Resource, paused: bool, *, why: str, by: Person | None, at: datetime) -> None:
+    """Make it the wish that a locked resource stands still or runs, and have the loop see to it."""
+    step_resource(resource, ResourceAction.CHANGE, by=by, at=at, facts={"why": why})
     wish_anew(resource)
     resource.desired_paused = paused
     resource.save()
     ask_to_reconcile(resource.pk)
-    return resource
 
 
 @transaction.atomic
@@ -90,7 +109,7 @@ def pause_resource(*, resource_id: int, by: Person | None, at: datetime) -> Reso
 def resume_resource(*, resource_id: int, by: Person | None, at: datetime) -> Resource:
     """Let a paused resource run again.
 
-    raises   as `pause_resource`, and NoValidAllocation, QuotaUsedUp
+    raises   as `pause_resource`, and PausedByBudget; NoValidAllocation, QuotaUsedUp
     """
     return _set_paused(resource_id, paused=False, by=by, at=at)
 

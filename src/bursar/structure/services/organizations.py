@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from bursar.structure.errors import OrganizationArchived, OrganizationInUse, SlugTaken
+from bursar.structure.errors import OrganizationArchived, OrganizationInUse, SellsInItsCurrency, SlugTaken
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, Role, require
 from bursar.structure.services._common import tell, write_changes
@@ -99,22 +99,27 @@ def edit_organization(
     by: Person | None,
     at: datetime,
 ) -> Organization:
-    """raises   NotAllowed; OrganizationArchived; TextMissing, TextTooLong, TextNotAllowed, InvalidValue"""
+    """raises   NotAllowed; OrganizationArchived; TextMissing, TextTooLong, TextNotAllowed, InvalidValue; SellsInItsCurrency"""
     row = lock_organization(organization)
     require(by, Permission.EDIT_ORGANIZATION, row, at)
     require_open_organization(row)
     country = clean_country(country)
-    changes = write_changes(
-        row,
-        {
-            "name": clean_line(name, field="name", limit=200),
-            "country": country,
-            "vat_number": clean_vat_number(vat_number, country),
-            "currency": clean_currency(currency),
-            "time_zone": clean_time_zone(time_zone),
-            "url": clean_url(url),
-        },
-    )
+    values = {
+        "name": clean_line(name, field="name", limit=200),
+        "country": country,
+        "vat_number": clean_vat_number(vat_number, country),
+        "currency": clean_currency(currency),
+        "time_zone": clean_time_zone(time_zone),
+        "url": clean_url(url),
+    }
+    try:
+        with transaction.atomic():
+            changes = write_changes(row, values)
+    except IntegrityError as error:
+        # The table refuses it where there are invoices, of which this package knows nothing.
+        if getattr(getattr(error.__cause__, "diag", None), "constraint_name", "") == "organization_has_invoices":
+            raise SellsInItsCurrency from None
+        raise
     if changes:
         tell("organization.edited", row, scope=row, by=by, at=at, facts={"changes": changes})
     return row

@@ -7,7 +7,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from bursar.catalogue.models import Component, Plan
+from bursar.catalogue.models import Component, Plan, PlanComponent
+from bursar.catalogue.tiers import Step, is_priced, steps_of
 from bursar.kernel.money import minor_digits
 from bursar.web.templatetags.bursar import grouped, singular
 
@@ -23,6 +24,17 @@ def price(value: Decimal | None, currency: str = "") -> str:
     fraction = fraction.rstrip("0").ljust(minor_digits(currency), "0")
     text = grouped(f"{whole}.{fraction}" if fraction else whole)
     return f"{text}\u00a0{currency}" if currency else text
+
+
+@register.filter
+def steps(row: PlanComponent) -> list[Step]:
+    """`{% for step in row|steps %}`: the steps of a price beyond the first."""
+    return steps_of(row)
+
+
+@register.filter
+def is_free(row: PlanComponent | None) -> bool:
+    return row is None or not is_priced(row.price, steps_of(row))
 
 
 @register.simple_tag

@@ -1,7 +1,11 @@
 """The shop: shelves, search, filters, and the page of one offering."""
 
+import csv
+import io
+from collections.abc import Iterable
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -9,8 +13,11 @@ from django.urls import path
 from bursar.catalogue import selectors
 from bursar.catalogue.models import Component, ProductType
 from bursar.catalogue.order_form import form_fields
+from bursar.catalogue.tiers import plain, steps_of
+from bursar.grants.selectors import harmless
 from bursar.structure.roles import Permission
 from bursar.web.http import page
+from bursar.web.templatetags.catalogue import price_basis
 
 PER_PAGE = 24
 
@@ -72,6 +79,7 @@ def offering(request: HttpRequest, pk: int) -> HttpResponse:
             "offering": found,
             "components": components,
             "plans": [plan_card(plan, components, prices) for plan in plans],
+            "coming": selectors.prices_to_come([plan.pk for plan in plans], at),
             "currency": found.provider.organization.currency,
             "closed": selectors.why_closed(found),
             "fields": form_fields(found.order_form),
@@ -81,12 +89,66 @@ def offering(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def plan_card(plan: Any, components: list[Component], prices: Any) -> dict[str, Any]:
-    """A plan with the prices of its components that are above zero."""
-    rows = [(c, prices[plan.pk, c.pk]) for c in components if (plan.pk, c.pk) in prices and prices[plan.pk, c.pk].price]
-    return {"plan": plan, "rows": rows, "organizations": list(plan.organizations.all())}
+    """A plan with the prices of its components that cost something."""
+    return {
+        "plan": plan,
+        "rows": selectors.priced_rows(plan, components, prices),
+        "organizations": list(plan.organizations.all()),
+    }
+
+
+@login_not_required
+def prices(request: HttpRequest) -> HttpResponse:
+    """What everything costs; who is not logged in sees what is for everybody. With `format=csv` as a table, whole."""
+    viewer, at = request.viewer.person, request.at  # type: ignore[attr-defined]
+    query = request.GET.get("q", "").strip()[:200]
+    found = selectors.offerings_on_price_list(viewer, at, query)
+    if request.GET.get("format") == "csv":
+        return _as_csv(selectors.price_list(found, at))
+    paginator = Paginator(found, PER_PAGE)
+    shown = paginator.get_page(request.GET.get("page"))
+    rows = selectors.price_list(shown.object_list, at)
+    context = {"query": query, "page_of": shown, "rows": rows, "total": paginator.count}
+    return page(request, "bursar/marketplace/prices.html", context)
+
+
+PRICE_COLUMNS = (
+    "provider", "offering", "plan", "component", "billing", "included", "unit", "price", "currency", "per", "steps",
+    "further_steps", "tax_category",
+)  # fmt: skip
+
+
+def _as_csv(plans: Iterable[selectors.ListedPlan]) -> HttpResponse:
+    """A row for each price; no spreadsheet takes a cell for a formula."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(PRICE_COLUMNS)
+    for each in plans:
+        organization = each.offering.provider.organization
+        for component, row in each.rows:
+            cells = (
+                organization.name,
+                each.offering.name,
+                each.plan.name,
+                component.title,
+                component.billing,
+                row.amount if component.billing == Component.Billing.FIXED else "",
+                component.unit_name,
+                plain(row.price),
+                organization.currency,
+                price_basis(component, each.plan),
+                row.tier_kind,
+                "; ".join(f"{plain(step.start)}: {plain(step.price)}" for step in steps_of(row)),
+                component.tax_category,
+            )
+            writer.writerow([harmless(cell) for cell in cells])
+    answer = HttpResponse(file.getvalue(), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="prices.csv"'
+    return answer
 
 
 urlpatterns = [
     path("marketplace/", marketplace, name="marketplace"),
+    path("prices/", prices, name="prices"),
     path("offerings/<int:pk>/", offering, name="offering"),
 ]

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.models import Component, Offering, Plan
 from bursar.catalogue.order_form import form_fields
+from bursar.catalogue.tiers import is_priced, steps_of
 from bursar.kernel.errors import DomainError
 from bursar.kernel.money import Money
 from bursar.kernel.refusals import words
@@ -148,11 +149,7 @@ def plan_cards(plans: Sequence[Plan], components: Sequence[Component], at: datet
     return [
         {
             "plan": plan,
-            "rows": [
-                (c, prices[plan.pk, c.pk])
-                for c in components
-                if (plan.pk, c.pk) in prices and prices[plan.pk, c.pk].price
-            ],
+            "rows": catalogue.priced_rows(plan, components, prices),
         }
         for plan in plans
     ]
@@ -205,6 +202,7 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
         workspace = next((w for w in parts["workspaces"] if str(w.pk) == chosen), None)
     if plan is None or workspace is None:
         return {"missing": _("Choose a project or workspace and a plan, and see what it costs and draws.")}
+    start, end = parts["form"].period() if resource is None else (None, None)
     given: dict[str, Any] = {} if resource is None else dict(resource.limits)
     for name, value in sent.items():
         if name.startswith(LIMIT):
@@ -221,6 +219,8 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
             limits=given,
             kind=Order.Kind.CREATE if resource is None else Order.Kind.CHANGE,
             resource=resource,
+            start=start,
+            end=end,
             at=at_of(request),
         )
     except DomainError as refusal:
@@ -243,6 +243,7 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
 def _order_page(request: HttpRequest, pk: int, message_form: MessageForm) -> HttpResponse:
     details = selectors.order_details(viewer_of(request), pk, at=at_of(request))
     components = {c.key: c for c in details.order.offering.components.select_related("category")}
+    used = {c.pk for c in components.values() if c.billing == Component.Billing.USAGE}
     limits = [(components[k], v) for k, v in details.order.limits.items() if k in components]
     titles = {f.name: f for f in form_fields(details.order.offering.order_form)}
     form = [
@@ -261,11 +262,8 @@ def _order_page(request: HttpRequest, pk: int, message_form: MessageForm) -> Htt
         "moving": details.order.state == "executing",
         "agreed": {step.key for step in details.steps if step.state == "done"},
         "by_use": any(
-            price.price > 0 and component.billing == component.Billing.USAGE and component.pk == component_id
-            for (_plan, component_id), price in catalogue.prices_in_force(
-                [details.order.plan_id], details.order.created_at
-            ).items()
-            for component in components.values()
+            price.component_id in used and is_priced(price.price, steps_of(price))
+            for price in catalogue.prices_in_force([details.order.plan_id], details.order.created_at).values()
         ),
         "reject_form": ReasonForm(),
         "cancel_form": OptionalReasonForm(),
@@ -324,6 +322,30 @@ def order_reject(request: HttpRequest, pk: int) -> HttpResponse:
         reason=request.POST.get("reason", ""),
         by=viewer_of(request),
         at=at_of(request),
+    )
+    messages.success(request, _("Rejected. The orderer was told why."))
+    return redirect("order", pk)
+
+
+@require_POST
+@refusals_as_messages(to=_to_order)
+def order_agree(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let an order go on that a budget holds."""
+    selectors.order_for(viewer_of(request), pk, at=at_of(request))
+    services.agree_to_spend(
+        order_id=pk, reason=request.POST.get("reason", ""), by=viewer_of(request), at=at_of(request)
+    )
+    messages.success(request, _("Agreed. The order goes on."))
+    return redirect("order", pk)
+
+
+@require_POST
+@refusals_as_messages(to=_to_order)
+def order_refuse(request: HttpRequest, pk: int) -> HttpResponse:
+    """Reject an order that a budget holds."""
+    selectors.order_for(viewer_of(request), pk, at=at_of(request))
+    services.refuse_to_spend(
+        order_id=pk, reason=request.POST.get("reason", ""), by=viewer_of(request), at=at_of(request)
     )
     messages.success(request, _("Rejected. The orderer was told why."))
     return redirect("order", pk)
@@ -585,6 +607,8 @@ urlpatterns = [
     path("orders/<int:pk>/", order, name="order"),
     path("orders/<int:pk>/approve", order_approve, name="order_approve"),
     path("orders/<int:pk>/reject", order_reject, name="order_reject"),
+    path("orders/<int:pk>/agree", order_agree, name="order_agree"),
+    path("orders/<int:pk>/refuse", order_refuse, name="order_refuse"),
     path("orders/<int:pk>/cancel", order_cancel, name="order_cancel"),
     path("orders/<int:pk>/retry", order_retry, name="order_retry"),
     path("orders/<int:pk>/comment", order_comment, name="order_comment"),

@@ -79,7 +79,9 @@ TAB_OF = {
     "backend_works": "provider_offering_backend",
     "components": "provider_offering_components",
     "categories": "provider_offering_components",
+    "use_counted": "provider_offering_components",
     "plans": "provider_offering_plans",
+    "prices": "provider_offering_plans",
     "order_form": "provider_offering_form",
     "visibility": "provider_offering_visibility",
 }
@@ -534,7 +536,7 @@ def _editor(request: HttpRequest, pk: int, *, edit: bool = True) -> tuple[Offeri
         "checklist": [
             (item, reverse(TAB_OF[item.requirement], args=[pk]) if item.requirement in TAB_OF else "") for item in items
         ],
-        "missing_count": sum(not item.ok for item in items),
+        "missing_count": sum(item.missing for item in items),
         "tabs": [
             (reverse(name, args=[pk]), title, icon, here.startswith(name) and (name != TABS[0][0] or here == name))
             for name, title, icon in TABS
