@@ -78,9 +78,14 @@ class ChangeForm(forms.Form):
     reason = forms.CharField(label=_("Why"), max_length=500)
 
     def __init__(self, currency: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, auto_id="change_%s", **kwargs)  # it stands beside others on its page
         self.fields["amount"].suffix = currency  # type: ignore[attr-defined]
 
 
 class CloseForm(forms.Form):
+    """Why a budget is closed."""
+
     reason = forms.CharField(label=_("Why it is closed"), max_length=500)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="close_%s", **kwargs)
