@@ -15,6 +15,7 @@ from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.engine.rating.calendar import Month
 from bursar.engine.rating.facts import History, LimitFact, Part, PlanFact, PriceVersion, StateFact, Tariff, Used
 from bursar.engine.rating.rate import boundaries
+from bursar.provisioning.pricing import version_of
 from bursar.provisioning.quota import shared_categories
 
 # Nothing is charged at an instant after its recording; clocks of servers may differ a little.
@@ -167,22 +168,11 @@ def offers_of(offerings: Collection[int], cut: Cut | None) -> dict[int, Offer]:
         rows = rows.filter(pk__lte=cut.price)
     for row in rows.select_related("plan"):
         of_offering = prices.setdefault(row.plan.offering_id, {})
-        of_offering.setdefault((row.plan_id, row.component_id), []).append(_version(row))
+        of_offering.setdefault((row.plan_id, row.component_id), []).append(version_of(row))
     return {
         offering: _offer(components.get(offering, []), units.get(offering, {}), prices.get(offering, {}))
         for offering in offerings
     }
-
-
-def _version(row: PlanComponent) -> PriceVersion:
-    return PriceVersion(
-        number=row.pk,
-        at=row.valid_from,
-        price=Fraction(row.price),
-        amount=row.amount,
-        tier_kind=row.tier_kind,
-        tiers=tuple((Fraction(start), Fraction(price)) for start, price in row.tiers),
-    )
 
 
 def _offer(
