@@ -566,7 +566,10 @@ def assets() -> None:
 
 
 def bench() -> NoReturn:
+    """The closing of a month, then the ledger; what is named goes to the ledger's alone."""
     environment()
+    if not sys.argv[2:]:
+        subprocess.run([str(PYTHON), "-m", "bursar.config", "invoice", "bench"], cwd=ROOT, check=True)
     become("-m", "bursar.config", "ledger", "bench", *sys.argv[2:])
 
 

@@ -129,11 +129,13 @@ def make_invoice(
     issued: bool = True,
     paid: Decimal | int | str = 0,
     due_on: date = date(2026, 12, 8),
+    operations: Mapping[str, int] | None = None,
     **more: Any,
 ) -> Invoice:
     """An invoice with its lines and with the taxes that follow from them, rounded half away from zero to cents.
 
-    lines   usually 100 core-hours at 0.04 and 12 days of 40 GB at 0.25
+    operations   product category -> its last ledger operation that was known
+    lines        usually 100 core-hours at 0.04 and 12 days of 40 GB at 0.25
     """
     if lines is None:
         lines = [
@@ -155,7 +157,7 @@ def make_invoice(
         seller.save()
         number = seller.last_invoice
         state = "issued" if not paid else "paid" if paid >= net + tax else "part_paid"
-        cut = Cut.objects.create(fact=0, price=0, tax_rate=0, operations={}, taken_at=ISSUED)
+        cut = Cut.objects.create(fact=0, price=0, tax_rate=0, operations=dict(operations or {}), taken_at=ISSUED)
         frozen = {
             "state": state,
             "cut": cut,

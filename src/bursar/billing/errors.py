@@ -108,7 +108,7 @@ class BillsAlready(DomainError):
 @dataclass(eq=False)
 class AmountNotPositive(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
-    code: ClassVar[str] = "amount_not_positive"
+    code: ClassVar[str] = "money_not_positive"
     message: ClassVar[str] = N_("The amount has to be more than nothing.")
     field: str = "amount"
 

@@ -15,6 +15,7 @@ from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.engine.rating.calendar import Month
 from bursar.engine.rating.facts import History, LimitFact, Part, PlanFact, PriceVersion, StateFact, Tariff, Used
 from bursar.engine.rating.rate import boundaries
+from bursar.provisioning.pricing import version_of
 from bursar.provisioning.quota import shared_categories
 
 # Nothing is charged at an instant after its recording; clocks of servers may differ a little.
@@ -72,21 +73,33 @@ ORDER BY resource_id
 
 # A resource in which two things are measured on one category has reports that say which of them they are of: by a label, or
 # by the scope that the server's own collector gives them.
-_USED: Final = """
-WITH turns AS MATERIALIZED (
-    SELECT resource_id, array_agg(at ORDER BY at) AS ats
-    FROM unnest(%(turning)s::bigint[], %(turns)s::timestamptz[]) AS t (resource_id, at) GROUP BY resource_id
-), until AS MATERIALIZED (
-    SELECT * FROM unnest(%(categories)s::bigint[], %(operations)s::bigint[], %(shared)s::boolean[])
-        AS c (category_id, operation_id, shared)
-)
+# Most resources have one price throughout the month: their sums are few, so that the server may read with several
+# processes, each adding up for itself. No common table expression and no join may be in the way of that.
+_USED_EVENLY: Final = """
+SELECT resource_id, category_id,
+    CASE WHEN category_id = ANY(%(shared)s::bigint[])
+        THEN coalesce(labels ->> 'component', split_part(scope, ' ', 3), '') ELSE '' END AS component,
+    0 AS stretch, sum(posted_ticks)::text
+FROM usage_report
+WHERE recorded_at >= %(recorded)s AND used_at >= %(start)s AND used_at < %(end)s AND resource_id IS NOT NULL
+    AND category_id = ANY(%(categories)s::bigint[])
+    AND operation_id <= (%(operations)s::bigint[])[array_position(%(categories)s::bigint[], category_id)]
+    AND resource_id <> ALL(%(turning)s::bigint[])
+    AND (%(resources)s::bigint[] IS NULL OR resource_id = ANY(%(resources)s::bigint[]))
+GROUP BY 1, 2, 3
+"""
+_USED_IN_STRETCHES: Final = """
 SELECT u.resource_id, u.category_id,
-    CASE WHEN c.shared THEN coalesce(u.labels ->> 'component', split_part(u.scope, ' ', 3), '') ELSE '' END AS component,
-    CASE WHEN t.ats IS NULL THEN 0 ELSE width_bucket(u.used_at, t.ats) END AS stretch, sum(u.posted_ticks)::text
-FROM usage_report u JOIN until c ON c.category_id = u.category_id AND u.operation_id <= c.operation_id
-    LEFT JOIN turns t ON t.resource_id = u.resource_id
-WHERE u.recorded_at >= %(recorded)s AND u.used_at >= %(start)s AND u.used_at < %(end)s AND u.resource_id IS NOT NULL
-    AND (%(resources)s::bigint[] IS NULL OR u.resource_id = ANY(%(resources)s::bigint[]))
+    CASE WHEN u.category_id = ANY(%(shared)s::bigint[])
+        THEN coalesce(u.labels ->> 'component', split_part(u.scope, ' ', 3), '') ELSE '' END AS component,
+    width_bucket(u.used_at, t.ats) AS stretch, sum(u.posted_ticks)::text
+FROM usage_report u JOIN (
+        SELECT resource_id, array_agg(at ORDER BY at) AS ats
+        FROM unnest(%(turning)s::bigint[], %(turns)s::timestamptz[]) AS t (resource_id, at) GROUP BY resource_id
+    ) t ON t.resource_id = u.resource_id
+WHERE u.recorded_at >= %(recorded)s AND u.used_at >= %(start)s AND u.used_at < %(end)s
+    AND u.category_id = ANY(%(categories)s::bigint[])
+    AND u.operation_id <= (%(operations)s::bigint[])[array_position(%(categories)s::bigint[], u.category_id)]
 GROUP BY 1, 2, 3, 4
 """
 
@@ -155,22 +168,11 @@ def offers_of(offerings: Collection[int], cut: Cut | None) -> dict[int, Offer]:
         rows = rows.filter(pk__lte=cut.price)
     for row in rows.select_related("plan"):
         of_offering = prices.setdefault(row.plan.offering_id, {})
-        of_offering.setdefault((row.plan_id, row.component_id), []).append(_version(row))
+        of_offering.setdefault((row.plan_id, row.component_id), []).append(version_of(row))
     return {
         offering: _offer(components.get(offering, []), units.get(offering, {}), prices.get(offering, {}))
         for offering in offerings
     }
-
-
-def _version(row: PlanComponent) -> PriceVersion:
-    return PriceVersion(
-        number=row.pk,
-        at=row.valid_from,
-        price=Fraction(row.price),
-        amount=row.amount,
-        tier_kind=row.tier_kind,
-        tiers=tuple((Fraction(start), Fraction(price)) for start, price in row.tiers),
-    )
 
 
 def _offer(
@@ -236,15 +238,18 @@ def _add_usage(found: Gathered, month: Month, zone: tzinfo, cut: Cut | None, *, 
         "turns": [at for ats in turns.values() for at in ats],
         "categories": list(until),
         "operations": list(until.values()),
-        "shared": [shared[category] for category in until],
+        "shared": [category for category in until if shared[category]],
         "recorded": start - LEAD,
         "start": start,
         "end": end,
         "resources": only,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_USED, parameters)
+        cursor.execute(_USED_EVENLY, parameters)
         rows = cursor.fetchall()
+        if parameters["turning"]:
+            cursor.execute(_USED_IN_STRETCHES, parameters)
+            rows += cursor.fetchall()
     used: dict[int, dict[tuple[int, int], int]] = {}
     for resource, category, label, stretch, ticks in rows:
         offer_found = offer_of.get(resource)

@@ -77,7 +77,7 @@ def seller_seen(viewer: Person, at: datetime, *, pk: int | None = None, slug: st
     raises   ProviderNotFound
     """
     rows = sellers_seen(viewer, at)
-    found = rows.filter(organization__slug=slug).first() if slug else rows.filter(pk=pk).first()
+    found = rows.filter(organization__slug=slug).first() if slug else rows.filter(pk=pk or 0).first()
     if found is None:
         raise ProviderNotFound
     return found

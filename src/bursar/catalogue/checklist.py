@@ -17,7 +17,7 @@ from bursar.catalogue.errors import (
     PluginNotFound,
     SecretsUnreadable,
 )
-from bursar.catalogue.models import Component, Offering, PlanComponent
+from bursar.catalogue.models import Component, Offering, Plan, PlanComponent
 from bursar.catalogue.order_form import validate_schema
 from bursar.catalogue.tiers import is_priced, steps_of
 
@@ -74,7 +74,7 @@ def publication_checklist(offering: Offering) -> Sequence[Item]:
         _categories(offering),
         _use_counted(offering, prices),
         _plans(offering),
-        _prices(offering, prices),
+        _prices(offering, plans, prices),
         _order_form(offering),
         _visibility(offering),
     ]
@@ -195,15 +195,16 @@ def _use_counted(offering: Offering, prices: Sequence[PlanComponent]) -> Item:
     )
 
 
-def _prices(offering: Offering, prices: Sequence[PlanComponent]) -> Item:
+def _prices(offering: Offering, plans: Sequence[Plan], prices: Sequence[PlanComponent]) -> Item:
     """A plan that says nothing of what another plan has a price for: it is free there, which may be meant."""
     said = {(price.plan_id, price.component_id) for price in prices}
     priced = {price.component_id for price in prices if is_priced(price.price, steps_of(price))}
+    components = [component for component in offering.components.all() if component.pk in priced]
     unsaid = [
         f"{plan.name}: {component.title}"
-        for plan in offering.plans.all()
-        for component in offering.components.all()
-        if plan.archived_at is None and component.pk in priced and (plan.pk, component.pk) not in said
+        for plan in plans
+        for component in components
+        if (plan.pk, component.pk) not in said
     ]
     return Item(
         Requirement.PRICES,

@@ -3,9 +3,13 @@
 Whoever has a shell here is the system: no role is asked.
 """
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -96,12 +100,12 @@ def issue(
         for row in rows:
             table.add_row(row["seller"], str(row["issued"]), str(row["lines"]))
         out.print(table)
-    for refusal in refused:
+    for one in refused:
         from django.utils.translation import gettext
 
         from bursar.kernel.refusals import words as refusal_words
 
-        err.print(refusal_words(refusal, gettext), style="yellow", markup=False, soft_wrap=True)
+        err.print(refusal_words(one, gettext), style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -164,6 +168,53 @@ def _issued(seller: str | None, month: str | None, numbers: list[str]) -> "list[
         if missing := [number for number in numbers if number not in known]:
             fail(_("There is no invoice {numbers}.").format(numbers=", ".join(missing)), WRONG_INPUT)
     return list(rows)
+
+
+class Form(StrEnum):
+    CSV = "csv"
+    JSON = "json"
+    FOCUS = "focus"
+    PDF = "pdf"
+
+
+@app.command()
+@with_ledger
+def export(
+    form: Annotated[Form, typer.Argument(help="csv and json: lines; focus: FOCUS 1.x; pdf: the paper of one invoice.")],
+    number: Annotated[list[str] | None, typer.Argument(help="Only these invoices, by their numbers.")] = None,
+    seller: Annotated[str | None, SELLER] = None,
+    month: Annotated[str | None, typer.Option(help="Only of this month, such as 2026-03.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file to write; without one it is printed.")] = None,
+) -> None:
+    """Write issued invoices as CSV, JSON, FOCUS or PDF."""
+    from bursar.billing import exports, focus, pdf
+    from bursar.billing.documents import document_of
+
+    found = _issued(seller, month, number or [])
+    if form is Form.PDF:
+        if len(found) != 1:
+            fail(
+                _("A PDF is of one invoice, and these are {count}: name one number.").format(count=len(found)),
+                WRONG_INPUT,
+            )
+        content = pdf.invoice_pdf(found[0])
+    else:
+        documents = (document_of(invoice) for invoice in found)
+        if form is Form.CSV:
+            text = exports.lines_csv(documents)
+        elif form is Form.FOCUS:
+            text = focus.focus_csv(documents)
+        else:
+            text = json.dumps([exports.document_json(one) for one in documents], default=str, ensure_ascii=False) + "\n"
+        content = text.encode()
+    if output is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        fail(_("{path} cannot be written: {why}").format(path=output, why=error.strerror or error))
 
 
 # ------------------------------------------------------------------------------------------------ how fast

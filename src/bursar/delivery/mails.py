@@ -19,14 +19,23 @@ from bursar.structure.models import Invitation, Person
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    content: bytes
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     subject: str
     text: str
     html: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 Facts = Mapping[str, Any]
-# From the facts of the job to what the templates need; None = there is no longer anything to say.
+# From the facts of the job to what the templates need; None = there is no longer anything to say. What stands under
+# "attachments" goes with the mail.
 Load = Callable[[Facts, "Person | None", datetime], dict[str, Any] | None]
 
 KINDS: Final[dict[str, Load]] = {}
@@ -61,7 +70,7 @@ def compose(kind: str, facts: Facts, person: Person | None, at: datetime) -> Wor
     context = {"base_url": settings.BASE_URL, "person": person, "at": at, **context}
     subject = _one_line(render_to_string(f"bursar_mail/{kind}_subject.txt", context))
     text = render_to_string(f"bursar_mail/{kind}.txt", context).strip() + "\n"
-    return Words(subject, text, _html(text))
+    return Words(subject, text, _html(text), tuple(context.get("attachments", ())))
 
 
 def _html(text: str) -> str:

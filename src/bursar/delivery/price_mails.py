@@ -10,7 +10,7 @@ from bursar.catalogue.models import PlanComponent
 from bursar.catalogue.selectors import prices_to_come
 from bursar.catalogue.tiers import plain, steps_of
 from bursar.delivery.mails import Facts, address, mail
-from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES
+from bursar.provisioning.lifecycle import ResourceState
 from bursar.provisioning.models import Resource
 from bursar.structure.mail import ask_for_mail
 from bursar.structure.models import Membership, Person
@@ -26,7 +26,9 @@ def tell_of_prices(*, price_ids: Sequence[int], at: datetime) -> int:
     if not rows:
         return 0
     plan = rows[0].plan
-    resources = Resource.objects.filter(Q(plan=plan) | Q(desired_plan=plan), state__in=LIVE_RESOURCE_STATES)
+    resources = Resource.objects.filter(Q(plan=plan) | Q(desired_plan=plan)).exclude(
+        state__in=[ResourceState.TERMINATING, ResourceState.TERMINATED]
+    )
     held = (
         Membership.objects.held_at(at)
         .filter(

@@ -51,6 +51,8 @@ def send_mail(
         headers={"Message-ID": f"<{key}@{host}>", "Auto-Submitted": "auto-generated"},
     )
     message.attach_alternative(words.html, "text/html")
+    for one in words.attachments:
+        message.attach(one.name, one.content, one.type)
     message.send()
     row.subject, row.sent_at = words.subject, at
     row.save(update_fields=["subject", "sent_at"])

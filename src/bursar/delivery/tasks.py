@@ -10,6 +10,7 @@ from bursar.catalogue.services.announced import TASK as TELL_OF_PRICES
 from bursar.delivery import budget_mails as _budget_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import feed, price_mails, services
 from bursar.delivery import grant_mails as _grant_mails  # noqa: F401  fills the table of mails
+from bursar.delivery import invoice_mails as _invoice_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import ledger_mails as _ledger_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import order_mails as _order_mails  # noqa: F401  fills the table of mails
 from bursar.kernel import clock
@@ -22,7 +23,7 @@ def send_mail(key: str, kind: str, to_person_id: int | None, to_email: str, fact
     services.send_mail(key=key, kind=kind, to_person_id=to_person_id, to_email=to_email, facts=facts, at=clock.now())
 
 
-@app.task(name=TELL_OF_PRICES, queue="mail")
+@app.task(name=TELL_OF_PRICES, queue="default")
 def tell_of_prices(price_ids: list[int]) -> int:
     with transaction.atomic():
         return price_mails.tell_of_prices(price_ids=price_ids, at=clock.now())

@@ -387,7 +387,8 @@ class ComponentForm(_Form):
         label=_("Tax category"),
         max_length=40,
         initial="standard",
-        help_text=_("A word for which the operator has tax rates: standard, reduced."),
+        required=False,
+        help_text=_("A word for which the operator has tax rates: standard, reduced. Empty: standard."),
     )
 
     def __init__(self, *args: Any, offering: Offering, component: Component | None = None, **options: Any) -> None:
@@ -407,6 +408,9 @@ class ComponentForm(_Form):
             for name in (*KEPT_FIELDS, "draws", "measured_per_unit"):
                 if name in self.fields:
                     self.fields[name].disabled = True
+
+    def clean_tax_category(self) -> str:
+        return self.cleaned_data["tax_category"] or "standard"
 
     def clean(self) -> dict[str, Any]:
         cleaned = dict(super().clean() or {})

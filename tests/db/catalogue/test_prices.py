@@ -2,28 +2,34 @@
 
 import csv
 import io
+import json
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core import mail as outbox
+from django.core.mail import EmailMultiAlternatives
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bursar.catalogue import selectors, services
 from bursar.catalogue.checklist import publication_checklist
-from bursar.catalogue.errors import InvalidInput, OfferingIncomplete, UseNeedsCategory
+from bursar.catalogue.errors import ComponentKept, InvalidInput, OfferingIncomplete, UseNeedsCategory
 from bursar.catalogue.models import Offering, Plan, PlanComponent
+from bursar.delivery import services as delivery
+from bursar.delivery import tasks  # noqa: F401  its table is filled
 from bursar.delivery.price_mails import tell_of_prices
 from bursar.kernel.clock import stated_time
+from bursar.structure.mail import MAIL_TASK
 from bursar.structure.models import Person
 from bursar.structure.roles import Role
 from tests.factories.catalogue import make_category, make_offering, make_plan, make_provider
 from tests.factories.provisioning import make_resource, make_world, run_jobs
-from tests.factories.structure import make_membership, make_person
+from tests.factories.structure import make_membership, make_organization
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -172,12 +178,58 @@ def test_prices_page__steps_are_typed__and_shown_again(at: datetime) -> None:
         assert "from 1\u202f000" in client.get(reverse("offering", args=[offering.pk])).content.decode()
 
 
+def test_set_prices__steps_by_api__taken_told_and_refused_when_they_do_not_rise(at: datetime) -> None:
+    offering = sold(at)
+    manager = make_membership(role=Role.PROVIDER_MANAGER, scope=offering.provider.organization).person
+    url = f"/api/v1/offerings/{offering.pk}/plans/{offering.plans.get().pk}/prices"
+    steps = [{"start": "100", "price": "0.5"}, {"start": "1000", "price": "0.2"}]
+    price = {"component": "cpu", "price": "1", "tier_kind": "volume", "tiers": steps}
+    client = logged_in(manager)
+
+    def post(**changes: Any) -> tuple[int, Any]:
+        sent = {"prices": [price | changes]}
+        answer = client.post(url, json.dumps(sent), content_type="application/json")
+        return answer.status_code, answer.json()
+
+    with stated_time(at):
+        for changes in ({"tiers": steps[::-1]}, {"tiers": []}, {"component": "disk"}):
+            status, problem = post(**changes)
+            assert (status, problem["code"]) == (422, "invalid_input")
+        assert post(tiers=[{"start": "0", "price": "1"}])[0] == 422
+        assert not PlanComponent.objects.exists()
+        status, plan = post()
+    assert status == 201
+    found = plan["prices"][0]
+    assert (found["tier_kind"], [(float(s["start"]), float(s["price"])) for s in found["tiers"]]) == (
+        "volume",
+        [(100, 0.5), (1000, 0.2)],
+    )
+
+
+def test_component_form__a_tax_category__is_kept(at: datetime) -> None:
+    offering = sold(at)
+    component = offering.components.get(key="cpu")
+    with pytest.raises(ComponentKept):
+        services.edit_component(component=component, tax_category="reduced", by=None, at=at)
+    draft = sold(at, active=False)
+    manager = make_membership(role=Role.PROVIDER_MANAGER, scope=draft.provider.organization).person
+    url = reverse("provider_offering_components_edit", args=[draft.pk, draft.components.get(key="disk").pk])
+    typed = {
+        "title": "Disk", "key": "disk", "unit_name": "GB", "billing": "limit", "limit_period": "month", "draws": "1",
+        "measured_per_unit": "1", "tax_category": "reduced",
+    }  # fmt: skip
+    with stated_time(at):
+        assert logged_in(manager).post(url, typed | {"tax_category": "not a word"}).status_code == 422
+        assert logged_in(manager).post(url, typed).status_code == 302
+    assert draft.components.get(key="disk").tax_category == "reduced"
+
+
 def test_price_list__who_is_not_logged_in__sees_what_is_for_everybody(at: datetime) -> None:
     offering, hidden = sold(at), sold(at)
     price_of(offering, "cpu", "1", at, tier_kind="volume", tiers=STEPS)
     price_of(hidden, "cpu", "77", at)
-    organization = make_membership(role=Role.ORGANIZATION_OWNER).organization
-    assert organization is not None
+    organization = make_organization(at=at)
+    owner = make_membership(role=Role.ORGANIZATION_OWNER, scope=organization).person
     services.set_visibility(
         offering=hidden, visibility="organizations", organizations=[organization], projects=[], by=None, at=at
     )
@@ -190,7 +242,6 @@ def test_price_list__who_is_not_logged_in__sees_what_is_for_everybody(at: dateti
         shown = Client().get(reverse("prices")).content.decode()
         assert (offering.name in shown, hidden.name in shown) == (True, False)
         assert "Nothing is found" in Client().get(reverse("prices"), {"q": "\x00 no such"}).content.decode()
-        owner = organization.memberships.get().person
         assert hidden.name in logged_in(owner).get(reverse("prices")).content.decode()
 
 
@@ -208,22 +259,26 @@ def test_price_list__more_offerings__no_more_queries(at: datetime) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ prices to come
+def send_all(at: datetime) -> list[EmailMultiAlternatives]:
+    outbox.outbox.clear()
+    for job in ProcrastinateJob.objects.filter(queue_name="mail", task_name=MAIL_TASK).order_by("id"):
+        delivery.send_mail(**job.args, at=at)
+    return [message for message in outbox.outbox if "New prices" in message.subject]
+
+
 def test_prices_to_come__set_ahead__who_answers_for_a_resource_is_told_once(at: datetime) -> None:
     world = make_world(at=at)
     resource = make_resource(world, limits={"storage": 20})
     plan, storage = Plan.objects.get(pk=world.plan_id), world.offering.components.get(key="storage")
-    make_person(at=at)
     start = at + timedelta(days=40)
-    outbox.outbox.clear()
     with stated_time(at):
         row = services.set_price(plan=plan, component=storage, price=Decimal(3), valid_from=start, by=None, at=at)
-        run_jobs()
-        told = [m for m in outbox.outbox if "New prices" in m.subject]
+        assert "tell_of_prices" in run_jobs()
+        told = send_all(at)
         assert sorted(m.to[0] for m in told) == sorted([world.owner.email, world.pi.email])
         assert f"{storage.title} (GB): 3 {world.provider.organization.currency}" in told[0].body
         assert tell_of_prices(price_ids=[row.pk], at=at) == 2  # a job that runs twice
-        run_jobs()
-        assert len([m for m in outbox.outbox if "New prices" in m.subject]) == 2
+        assert send_all(at) == []
         page = logged_in(world.pi).get(reverse("offering", args=[world.offering.pk])).content.decode()
         assert "Prices to come" in page
     assert resource.plan_id == plan.pk

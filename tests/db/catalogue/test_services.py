@@ -326,7 +326,9 @@ def test_publication_checklist__bare_draft__all_is_named(at):
         "backend_works": False,
         "components": False,
         "categories": True,
+        "use_counted": True,
         "plans": False,
+        "prices": True,
         "order_form": True,
         "visibility": False,
     }

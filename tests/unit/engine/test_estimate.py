@@ -136,3 +136,9 @@ def test_until_end__an_expected_use__by_months_and_their_parts() -> None:
 
 def test_until_end__a_use_that_nobody_said__is_left_out() -> None:
     assert until(versioned(used(1, None))) == [0, 0, 0]
+
+
+def test_until_end__the_first_moment_of_a_month__is_not_in_it() -> None:
+    start, end = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 8, 1, tzinfo=UTC)
+    found = until_end([versioned(fixed(10))], "month", start=start, end=end, zone=UTC, digits=2, first=True)
+    assert found == [(Month(2026, 7), 1000)]

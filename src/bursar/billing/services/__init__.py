@@ -4,6 +4,7 @@ Locks are taken in one order: the seller, then invoices, then credits. Closing a
 a recomputation are several transactions, because what is known is fixed before; each of them may be the last.
 """
 
+from bursar.billing.services._common import today_of
 from bursar.billing.services.credit_notes import credit_invoice
 from bursar.billing.services.credits import compensate, give_credit, withdraw_compensation, withdraw_credit
 from bursar.billing.services.invoices import Closed, close_due_months, close_month, issue_invoice, refresh
@@ -26,6 +27,7 @@ __all__ = [
     "set_tax_rate",
     "take_back_payment",
     "tell_overdue",
+    "today_of",
     "withdraw_compensation",
     "withdraw_credit",
 ]

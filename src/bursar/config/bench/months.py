@@ -32,7 +32,7 @@ class Market:
 
 
 @transaction.atomic
-def make_market(name: str, resources: int, reports_each: int) -> Market:
+def make_market(name: str, resources: int, reports_each: int, *, customers: int = CUSTOMERS) -> Market:
     """Resources of one offering with five components: two by use, two fixed, one by its limit.
 
     Of ten resources one switches its plan on the 15th, one has its limit raised on the 10th, one is paused from the 20th
@@ -69,9 +69,9 @@ def make_market(name: str, resources: int, reports_each: int) -> Market:
     for plan, factor in zip(plans, (2, 1), strict=True):
         for component in components:
             catalogue.set_price(plan=plan, component=component, price=Decimal(factor) / 10, amount=3, by=None, at=START)
-    parameters = {
+    parameters: dict[str, Any] = {
         "name": name,
-        "customers": CUSTOMERS,
+        "customers": customers,
         "resources": resources,
         "offering": offering.pk,
         "plan": plans[0].pk,

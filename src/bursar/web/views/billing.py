@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import messages
+from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -245,7 +246,7 @@ def payment_note(request: HttpRequest, pk: int) -> HttpResponse:
     }:
         return _invoice_page(request, pk, form)
     for error in [text for errors in form.errors.values() for text in errors]:
-        messages.error(request, error)
+        messages.error(request, str(error))
     return redirect("invoice", pk)
 
 
@@ -499,7 +500,8 @@ def _revenue_table(rows: list[Revenue]) -> dict[str, Any]:
     for one in rows:
         both = sums.setdefault((one.key, one.name), [Decimal(0), Decimal(0)])
         both[one.is_open] += one.net
-    parts = sorted(((name, *both) for (_key, name), both in sums.items()), key=lambda row: (-(row[1] + row[2]), row[0]))
+    parts = [(name, issued, provisional) for (_key, name), (issued, provisional) in sums.items()]
+    parts.sort(key=lambda row: (-(row[1] + row[2]), row[0]))
     return {
         "rows": parts,
         "issued": sum((row[1] for row in parts), Decimal(0)),
@@ -534,7 +536,7 @@ def organization_billing(request: HttpRequest, pk: int) -> HttpResponse:
         "costs": selectors.costs_of_organization(organization=row, person=viewer, at=at),
         "credits": list(
             selectors.credits_seen(viewer, at)
-            .filter(customer=row, withdrawn_at=None, left__gt=0)
+            .filter(customer=row, withdrawn_at=None, used__lt=F("amount"))
             .prefetch_related("offerings")
             .order_by("expires_on", "pk")[:50]
         ),

@@ -3,6 +3,7 @@
 Each is made from one number. To let Hypothesis draw each part took ten times as long as to rate it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from random import Random
@@ -51,12 +52,19 @@ class Case(NamedTuple):
 def case(seed: int) -> Case:
     chance = Random(seed)
     zone = chance.choice(ZONES)
-    tariff = _tariff(chance, zone)
     month = Month(2026, chance.choice([1, 2, 3, 3, 3, 4, 5, 6, 6, 12]))
-    return Case(_history(chance, zone, tariff), tariff, zone, chance.choice([2, 2, 0, 3]), month)
+    instant = _crowded(chance, zone, month) if chance.random() < 0.4 else lambda: _instant(chance, zone)
+    tariff = _tariff(chance, instant)
+    return Case(_history(chance, instant, tariff), tariff, zone, chance.choice([2, 2, 0, 3]), month)
 
 
 lives = st.integers(0, 2**48).map(case)
+
+
+def _crowded(chance: Random, zone: ZoneInfo, month: Month) -> Callable[[], datetime]:
+    """Instants that all lie in two days, a third of an hour from each other."""
+    begin = datetime(month.year, month.month, chance.choice([1, 15, 27]), tzinfo=zone).astimezone(UTC)
+    return lambda: begin + timedelta(minutes=20 * chance.randrange(-9, 2 * 24 * 3))
 
 
 def _instant(chance: Random, zone: ZoneInfo) -> datetime:
@@ -72,7 +80,7 @@ def _instant(chance: Random, zone: ZoneInfo) -> datetime:
     return datetime(2026, month, day, tzinfo=UTC) + timedelta(minutes=chance.randrange(24 * 60))
 
 
-def _tariff(chance: Random, zone: ZoneInfo) -> Tariff:
+def _tariff(chance: Random, instant: Callable[[], datetime]) -> Tariff:
     parts, prices = {}, {}
     number = 100
     for component in range(1, chance.randint(2, 5) + 1):
@@ -81,7 +89,7 @@ def _tariff(chance: Random, zone: ZoneInfo) -> Tariff:
             versions = []
             for since in [
                 BEGIN - timedelta(days=500),
-                *(_instant(chance, zone) for _ in range(chance.choice([0, 0, 1, 2]))),
+                *(instant() for _ in range(chance.choice([0, 0, 1, 2]))),
             ]:
                 number += 1
                 kind, tiers = "", ()
@@ -97,13 +105,13 @@ def _tariff(chance: Random, zone: ZoneInfo) -> Tariff:
     return Tariff(parts, {plan: chance.choice(UNITS) for plan in PLANS}, prices)
 
 
-def _history(chance: Random, zone: ZoneInfo, tariff: Tariff) -> History:
+def _history(chance: Random, instant: Callable[[], datetime], tariff: Tariff) -> History:
     number = iter(range(1, 1000))
     components = sorted(tariff.parts)
-    known = [_instant(chance, zone) for _ in range(3)]
+    known = [BEGIN, instant(), instant()]
 
     def at() -> datetime:
-        return chance.choice(known) if chance.random() < 0.2 else _instant(chance, zone)
+        return chance.choice(known) if chance.random() < 0.2 else instant()
 
     states = [StateFact(next(number), at(), chance.choice(STATES)) for _ in range(chance.randint(0, 5))]
     if chance.random() < 0.95:

@@ -172,3 +172,10 @@ def test_adjustments__corrected_gone_new_and_the_same__the_differences() -> None
 def test_adjustments__carried_out__none_are_left() -> None:
     now = {"more": charge(15, 6000)}
     assert adjustments(now, {"more": Invoiced(F(15), 6000), "taken back": Invoiced(F(0), 0)}) == []
+
+
+def test_adjustments__as_much_for_other_money__and_more_for_the_same() -> None:
+    """What a line says of steps or quarters may change its money alone; where only the quantity does, nothing is owed."""
+    now = {"dearer": charge(1, 700), "rounded": charge(2, 0)}
+    found = adjustments(now, {"dearer": Invoiced(F(1), 600), "rounded": Invoiced(F(1), 0)})
+    assert found == [Adjustment("dearer", F(0), 100, now["dearer"], Invoiced(F(1), 600))]
