@@ -118,7 +118,7 @@ def test_held_order__agreed_and_refused_by_rest__goes_on_and_ends(world: World) 
     assert call(world.owner, "POST", f"/orders/{order.pk}/refuse", {"reason": "No."})[1]["state"] == "rejected"
 
 
-def test_mails__a_threshold_and_a_held_order__say_what_follows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mails__a_threshold_and_a_held_order__say_what_follows(world: World) -> None:
     make_resource(world)
     run_jobs()
     ProcrastinateJob.objects.all().delete()
