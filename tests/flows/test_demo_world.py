@@ -1,7 +1,6 @@
 """The demo nation, loaded whole: what it was billed, what became of it, and what its budgets say."""
 
-from collections import Counter
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 import pytest
 
@@ -10,15 +9,22 @@ from bursar.billing.models import Budget, Credit, CreditNote, Invoice, InvoiceLi
 from bursar.billing.verification import verify
 from bursar.catalogue.models import PlanComponent
 from bursar.config.demo import world
-from bursar.config.demo.invoicing import BUDGETS, closed_months
+from bursar.config.demo.invoicing import closed_months
 from bursar.config.demo.load import load
 from bursar.config.demo.made import World
 from bursar.kernel import clock
+from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order
 from tests.unit.plugins.simulator.running import TOKEN, Backend
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
 Kind, State = InvoiceLine.Kind, Invoice.State
+SLUGS = {organization.key: organization.slug for organization in world.ORGANIZATIONS}
+
+
+def slug_of(invoice: Invoice) -> str:
+    """Of the seller."""
+    return invoice.provider.organization.slug
 
 
 def test_demo_world__loaded__is_billed_for_its_year(simulator: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,18 +36,65 @@ def test_demo_world__loaded__is_billed_for_its_year(simulator: Backend, monkeypa
     issued = [one for one in invoices if one.state != State.OPEN]
     assert [verdict.invoice.number_text for verdict in verify(issued) if not verdict.is_right] == []
     for seller in world.SELLERS:
-        numbers = sorted(one.number or 0 for one in issued if one.number_text.startswith(seller.number_prefix))
+        theirs = [one for one in invoices if slug_of(one) == SLUGS[seller.provider]]
+        numbers = sorted(one.number for one in theirs if one.number is not None)
         assert numbers == list(range(1, len(numbers) + 1))
-        made = World(today=clock.now())
-        made.providers = {seller.provider: next(i.provider for i in invoices if i.provider.organization.name == name(seller))}
-        closed = {month for month, _ in closed_months(made, seller)}
-        assert {one.month for one in issued if one.provider.organization.name == name(seller)} <= closed
+        # Every month whose days of grace are over was closed, and none that came after.
+        made = World(today=clock.now(), providers={seller.provider: theirs[0].provider})
+        last_closed, _ = closed_months(made, seller)[-1]
+        assert max(one.month for one in theirs if one.number is not None) == last_closed
+        assert {one.month > last_closed for one in theirs if one.number is None} == {True}
 
-    # Whoever has no number that the tax offices know pays the seller's tax across the border.
-    notes = Counter((line.invoice.customer.slug, line.invoice.provider.organization.slug, str(line.tax_percent.normalize()), line.tax_note)
-                    for line in InvoiceLine.objects.select_related("invoice__customer", "invoice__provider__organization"))
-    assert set(notes) == {
-        ("nordhavn", "ncc", "25", ""), ("alder", "ncc", "25", ""), ("vestby", "ncc", "25", ""),
-        ("nordhavn", "skygarden", "0", "reverse_charge"), ("alder", "skygarden", "0", "reverse_charge"),
-        ("vestby", "skygarden", "25.5", ""),
-    }  # fmt: skip
+    lines = InvoiceLine.objects.select_related("invoice__customer", "invoice__provider__organization")
+    # Vestby has no number that the tax offices know, so it pays the seller's tax across the border.
+    assert {(line.invoice.customer.slug, slug_of(line.invoice), line.tax_percent, line.tax_note) for line in lines} == {
+        ("nordhavn", "ncc", Decimal(25), ""),
+        ("alder", "ncc", Decimal(25), ""),
+        ("vestby", "ncc", Decimal(25), ""),
+        ("nordhavn", "skygarden", Decimal(0), "reverse_charge"),
+        ("alder", "skygarden", Decimal(0), "reverse_charge"),
+        ("vestby", "skygarden", Decimal("25.5"), ""),
+    }
+
+    # What became of them: counted back from the last month that was closed.
+    ncc = [one for one in issued if slug_of(one) == "ncc"]
+    months = sorted({one.month for one in ncc}, reverse=True)
+    of = {(one.customer.slug, months.index(one.month) + 1): one for one in ncc}
+    half_paid, unpaid = of["alder", 2], of["vestby", 3]
+    assert half_paid.state == State.PART_PAID
+    assert half_paid.paid == (half_paid.total / 2).quantize(Decimal("0.01"), rounding=ROUND_FLOOR)
+    assert (unpaid.state, unpaid.paid) == (State.ISSUED, 0)
+    assert unpaid.overdue_told_at is not None
+    before = {one.state for key, one in of.items() if key[1] > 1 and one.pk not in (half_paid.pk, unpaid.pk)}
+    assert before == {State.PAID}
+    [note] = CreditNote.objects.all()
+    assert (note.invoice_id, note.net, note.tax, note.total) == (
+        of["alder", 5].pk, Decimal("9.00"), Decimal("2.25"), Decimal("11.25"),
+    )  # fmt: skip
+
+    def only(kind: InvoiceLine.Kind) -> InvoiceLine:
+        return lines.get(kind=kind)
+
+    compensated, adjusted = only(Kind.COMPENSATION), only(Kind.ADJUSTMENT)
+    assert (compensated.invoice_id, compensated.amount) == (of["nordhavn", 4].pk, Decimal("-25.00"))
+    assert (adjusted.invoice_id, adjusted.month) == (of["vestby", 2].pk, months[2])
+    assert adjusted.amount < 0
+
+    credits_of = {one.kind: one for one in Credit.objects.all()}
+    assert set(credits_of) == {"granted", "prepayment"}
+    assert [kind for kind, one in credits_of.items() if not 0 < one.used < one.amount] == []
+
+    # A price is announced ahead, and one is sold in steps.
+    assert PlanComponent.objects.filter(valid_from__gt=clock.now()).count() == 1
+    assert PlanComponent.objects.filter(tier_kind="graduated").count() == 1
+
+    by_slug = {one.project.slug: one for one in Budget.objects.select_related("organization", "project") if one.project}
+    spent = spending_of(by_slug.values(), at=clock.now())
+    percents = {slug: int(spent[one.pk].spent * 100 // one.amount) for slug, one in by_slug.items()}
+    assert percents == {"ice-sheet": 92, "climate": 104}
+    standing = {
+        slug: sorted(one.crossings.filter(ended_at=None).values_list("percent", "action"))
+        for slug, one in by_slug.items()
+    }
+    assert standing == {"ice-sheet": [(75, "tell"), (90, "tell")], "climate": [(90, "tell"), (100, "hold")]}
+    assert list(Order.objects.filter(state=OrderState.HELD).values_list("name", flat=True)) == ["climate-ensemble"]

@@ -844,10 +844,14 @@ def _present(made: World) -> None:
 def _spending(made: World) -> None:
     """The present month's invoices, what budgets say to them, and an order that one of them holds."""
     invoicing.present(made)
-    _order(
+    data = next(p for p in world.PROJECTS if p.key == "climate")
+    member = world.members_of(data, world.people())[0]
+    order = _order(
         made, "climate", "thor", "Research", "climate-ensemble", {"storage": 500}, {},
-        at=made.today, by="p19", comment="Forty more members of the ensemble.",
+        at=made.today, by=member.key, comment="Forty more members of the ensemble.",
     )  # fmt: skip
+    # The project agrees; the budget does not: the university's owners and managers are asked.
+    orders.approve_order(order_id=order.pk, side=Side.CONSUMER, by=made.people[data.pi], at=made.today)
 
 
 # ------------------------------------------------------------------------------------------------------ made real
