@@ -1,6 +1,9 @@
 """The demo nation, loaded whole: what it was billed, what became of it, and what its budgets say."""
 
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, Decimal
+from functools import partial
 
 import pytest
 
@@ -8,17 +11,18 @@ from bursar.billing.budgets import spending_of
 from bursar.billing.models import Budget, Credit, CreditNote, Invoice, InvoiceLine
 from bursar.billing.verification import verify
 from bursar.catalogue.models import PlanComponent
+from bursar.config.demo import load as loading
 from bursar.config.demo import world
 from bursar.config.demo.invoicing import closed_months
-from bursar.config.demo.load import load
 from bursar.config.demo.made import World
 from bursar.kernel import clock
 from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order
 from tests.unit.plugins.simulator.running import TOKEN, Backend
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
+pytestmark = pytest.mark.django_db(transaction=True)
 Kind, State = InvoiceLine.Kind, Invoice.State
+NCC = {"provider__organization__slug": "ncc"}
 SLUGS = {organization.key: organization.slug for organization in world.ORGANIZATIONS}
 
 
@@ -27,11 +31,48 @@ def slug_of(invoice: Invoice) -> str:
     return invoice.provider.organization.slug
 
 
-def test_demo_world__loaded__is_billed_for_its_year(simulator: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def load(simulator: Backend, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setenv("BURSAR_SIMULATOR_URL", f"http://127.0.0.1:{simulator.port}")
     monkeypatch.setenv("BURSAR_SIMULATOR_TOKEN", TOKEN)
-    load(say=lambda text: None)
+    return partial(loading.load, say=lambda text: None)
 
+
+def test_demo_world__loaded__is_billed_for_its_year(load: Callable[[], None]) -> None:
+    with clock.stated_time(datetime(2026, 11, 26, 12, 30, tzinfo=UTC)):
+        load()
+        check_world()
+
+    issued = Invoice.objects.exclude(state=State.OPEN).order_by("number")
+    sums = {
+        slug: [(str(one.net), str(one.tax), str(one.total)) for one in issued.filter(**NCC, customer__slug=slug)][-2:]
+        for slug in world.UNIVERSITIES
+    }
+    assert sums == {}
+    compensated, adjusted = (InvoiceLine.objects.get(kind=kind) for kind in (Kind.COMPENSATION, Kind.ADJUSTMENT))
+    assert (str(compensated.invoice), str(adjusted.invoice)) == ("NCC-00022", "NCC-00030")
+    assert (adjusted.month, adjusted.amount) == (date(2026, 8, 1), Decimal("-5.65"))
+    credits_of = {one.kind: (one.amount, one.used) for one in Credit.objects.all()}
+    assert credits_of == {
+        "granted": (Decimal("2500.00"), Decimal("1330.47")), "prepayment": (Decimal("1000.00"), Decimal("489.59")),
+    }  # fmt: skip
+    assert dict(Budget.objects.values_list("project__slug", "amount")) == {
+        "ice-sheet": Decimal("11060.00"), "climate": Decimal("11360.00"),
+    }  # fmt: skip
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("day", [(2027, 1, 1), (2027, 3, 11), (2028, 2, 29)])
+def test_demo_world__loaded_on_any_day__is_billed_for_its_year(
+    load: Callable[[], None], day: tuple[int, int, int]
+) -> None:
+    with clock.stated_time(datetime(*day, 0, 15, tzinfo=UTC)):
+        load()
+        check_world()
+
+
+def check_world() -> None:
+    """What is so on whatever day it is loaded."""
     invoices = list(Invoice.objects.select_related("provider__organization", "customer", "cut").order_by("pk"))
     issued = [one for one in invoices if one.state != State.OPEN]
     assert [verdict.invoice.number_text for verdict in verify(issued) if not verdict.is_right] == []

@@ -845,12 +845,12 @@ def _spending(made: World) -> None:
     """The present month's invoices, what budgets say to them, and an order that one of them holds."""
     invoicing.present(made)
     data = next(p for p in world.PROJECTS if p.key == "climate")
-    member = world.members_of(data, world.people())[0]
+    member = world.members_of(data, world.people())[-1]
     order = _order(
         made, "climate", "thor", "Research", "climate-ensemble", {"storage": 500}, {},
         at=made.today, by=member.key, comment="Forty more members of the ensemble.",
     )  # fmt: skip
-    # The project agrees; the budget does not: the university's owners and managers are asked.
+    # Who leads the project agrees; its budget is spent, so the university's owners and managers are asked.
     orders.approve_order(order_id=order.pk, side=Side.CONSUMER, by=made.people[data.pi], at=made.today)
 
 
