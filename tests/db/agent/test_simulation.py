@@ -177,7 +177,7 @@ def wished(world: World, at: datetime) -> dict[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("seed", "resources", "steps"),
-    [(1, 4, 15), pytest.param(3, 1000, 600, marks=pytest.mark.soak)],
+    [(1, 4, 15), pytest.param(3, 1000, 100, marks=pytest.mark.soak)],
     ids=["some", "a thousand"],
 )
 def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
