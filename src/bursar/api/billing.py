@@ -357,7 +357,7 @@ class ClosedOut(Schema):
 
 # ------------------------------------------------------------------------------------------------ from rows to shapes
 def _money(amount: Decimal, currency: str) -> str:
-    return f"{Money.rounded(amount, currency).amount:f}"
+    return Money.rounded(amount, currency).plain
 
 
 def _key(number: int) -> int:

@@ -207,7 +207,7 @@ class Document:
 
     def plain(self, amount: Decimal) -> str:
         """An amount with exactly the decimals of its currency, for programs."""
-        return f"{self.money(amount).amount:f}"
+        return self.money(amount).plain
 
 
 def _n(text: str) -> str:

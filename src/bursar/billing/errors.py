@@ -117,9 +117,10 @@ class AmountNotPositive(DomainError):
 class AmountNotInCurrency(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "amount_not_in_currency"
-    message: ClassVar[str] = N_("{currency} has {digits} decimals and at most 15 digits before them.")
+    message: ClassVar[str] = N_("{currency} has {digits} decimals and at most {whole} digits before them.")
     currency: str
     digits: int
+    whole: int
     field: str = "amount"
 
 
