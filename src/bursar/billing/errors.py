@@ -104,6 +104,18 @@ class BillsAlready(DomainError):
     field: str = "bills_from"
 
 
+@dataclass(eq=False)
+class FirstMonthNotPossible(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "first_month_not_possible"
+    message: ClassVar[str] = N_(
+        "The first month that is billed can be {first} at the earliest, because nothing was sold before, and {last} at the latest."
+    )
+    first: str
+    last: str
+    field: str = "bills_from"
+
+
 # ------------------------------------------------------------------------------------------------ amounts and payments
 @dataclass(eq=False)
 class AmountNotPositive(DomainError):

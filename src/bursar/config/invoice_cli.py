@@ -47,7 +47,10 @@ def _sellers(slug: str | None) -> "list[ServiceProvider]":
 
 def _month(text: str) -> date:
     try:
-        return date.fromisoformat(f"{text}-01" if len(text) == len("2026-03") else text).replace(day=1)
+        found = date.fromisoformat(f"{text}-01" if len(text) == len("2026-03") else text).replace(day=1)
+        if not 1900 <= found.year < 2100:  # as the API has it; the calendar itself ends soon after
+            raise ValueError
+        return found
     except ValueError:
         raise typer.BadParameter(_("“{text}” is not a month, such as 2026-03.").format(text=text[:40])) from None
 

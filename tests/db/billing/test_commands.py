@@ -53,6 +53,7 @@ def test_issue__a_month_that_is_over__once_and_said(shop: Shop) -> None:
         (("issue", "2026-08", "--seller", "SLUG"), 1, "is not over"),
         (("issue", "2026-06", "--seller", "SLUG"), 1, "bills from July 2026 on"),
         (("issue", "July"), 2, "is not a month"),
+        (("issue", "9999-12"), 2, "is not a month"),
         (("issue", "2026-07", "--seller", "nobody"), 2, "There is no seller nobody."),
         (("verify", "00009"), 2, "There is no invoice 00009."),
         (("export", "pdf"), 2, "A PDF is of one invoice"),

@@ -18,17 +18,20 @@ from bursar.billing.models import (
     InvoiceLine,
     InvoiceTax,
     Payment,
+    Seller,
     TaxRate,
 )
 from bursar.billing.verification import verify
 from bursar.catalogue import services as catalogue
 from bursar.catalogue.errors import InvalidInput, PriceInThePast
+from bursar.catalogue.models import ServiceProvider
 from bursar.events.models import Event
 from bursar.kernel.errors import DomainError
 from bursar.kernel.refusals import words as refusal_words
 from bursar.provisioning.models import ResourceFact
 from bursar.structure import services as structure
 from bursar.structure.errors import InvalidValue, SellsInItsCurrency, TextMissing
+from bursar.structure.models import Organization
 from bursar.structure.roles import NotAllowed
 from tests.factories.selling import (
     Shop,
@@ -486,6 +489,41 @@ def test_edit_seller__numbers_and_days__stand_on_what_is_issued_next(shop: Shop)
         billing.edit_seller(provider=shop.provider, last_invoice=7, by=None, at=when(9, 8))
     with pytest.raises(NotAllowed):
         billing.edit_seller(provider=shop.provider, due_days=1, by=shop.world.owner, at=when(9, 8))
+
+
+@pytest.mark.parametrize(
+    "first", [date(1, 1, 1), date(1926, 7, 1), date(2025, 12, 31), date(2036, 8, 1), date(9999, 12, 31)]
+)
+def test_edit_seller__first_month_before_anything_was_sold_or_far_ahead__refused_and_nothing_written(
+    shop: Shop, first: date
+) -> None:
+    with pytest.raises(errors.FirstMonthNotPossible) as refused:
+        billing.edit_seller(provider=shop.provider, bills_from=first, note="x", by=None, at=when(2))
+    assert refusal_words(refused.value, str) == (
+        "The first month that is billed can be January 2026 at the earliest, because nothing was sold before, and July"
+        " 2036 at the latest."
+    )
+    seller = Seller.objects.get(provider=shop.provider)
+    assert (seller.bills_from, seller.closed_until, seller.note) == (JULY, JULY, "")
+
+
+def test_edit_seller__first_month__from_the_authorization_on_by_the_sellers_calendar(shop: Shop) -> None:
+    for first in (date(2026, 1, 1), date(2036, 7, 31)):
+        seller = billing.edit_seller(provider=shop.provider, bills_from=first, by=None, at=when(2))
+        assert seller.bills_from == first.replace(day=1)
+    # Authorized again in August: what it sold since 1 July is billed all the same, and nothing before.
+    ServiceProvider.objects.filter(pk=shop.provider.pk).update(authorized_at=when(1, 8))
+    again = ServiceProvider.objects.select_related("organization").get(pk=shop.provider.pk)
+    assert billing.edit_seller(provider=again, bills_from=JULY, by=None, at=when(2, 8)).bills_from == JULY
+    with pytest.raises(errors.FirstMonthNotPossible) as refused:
+        billing.edit_seller(provider=again, bills_from=date(2026, 6, 1), by=None, at=when(2, 8))
+    assert refused.value.first == "July 2026"
+    # When July begins in UTC, it is still June in Honolulu.
+    Organization.objects.filter(pk=again.organization_id).update(time_zone="Pacific/Honolulu")
+    again.organization.refresh_from_db()
+    assert billing.edit_seller(provider=again, bills_from=date(2026, 6, 1), by=None, at=when(2, 8)).bills_from == date(
+        2026, 6, 1
+    )
 
 
 def test_edit_buyer__what_stands_on_invoices__as_it_was_at_issuing(shop: Shop) -> None:

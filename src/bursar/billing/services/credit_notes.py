@@ -112,9 +112,10 @@ def _write(
             used[credit] = used.get(credit, Decimal(0)) - value
     give_back(used)
     _settle(invoice, note, by=by, at=at)
+    total = Money.rounded(note.total, invoice.currency).plain
     tell(
         "invoice.credited", invoice, customer=invoice.customer_id, provider=invoice.provider,
-        facts={"credit_note": note.number_text, "total": Money.rounded(note.total, invoice.currency).plain, "currency": invoice.currency, "reason": reason},
+        facts={"credit_note": note.number_text, "total": total, "currency": invoice.currency, "reason": reason},
         by=by, at=at,
     )  # fmt: skip
     return note
