@@ -96,6 +96,15 @@ class BillingBusy(DomainError):
 
 
 @dataclass(eq=False)
+class ClosingUnderWay(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "closing_under_way"
+    message: ClassVar[str] = N_("{month} of {seller} is being closed. Wait until that is done.")
+    month: str
+    seller: str
+
+
+@dataclass(eq=False)
 class BillsAlready(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "bills_already"

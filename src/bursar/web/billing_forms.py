@@ -1,6 +1,7 @@
 """What is typed about invoices: payments, credit notes, credits, compensations, who stands on the paper, tax rates."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -175,6 +176,18 @@ class BuyerForm(forms.ModelForm):
         model = Buyer
         fields = ["legal_name", "address", "email", "reference"]
         widgets = {"address": forms.Textarea(attrs={"rows": 3})}
+
+
+class MonthForm(forms.Form):
+    """A month, by a day of it; as the API has it, of this century or the last."""
+
+    month = forms.DateField(input_formats=["%Y-%m-%d"])
+
+    def clean_month(self) -> date:
+        month: date = self.cleaned_data["month"]
+        if not 1900 <= month.year < 2100:
+            raise forms.ValidationError(_("Choose a month."))
+        return month
 
 
 class TaxRateForm(forms.Form):

@@ -1,6 +1,5 @@
 """Pages of invoices: what they say, how a line came about, and what a seller does there."""
 
-import re
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -206,7 +205,7 @@ def test_payment__noted_too_large_then_right_then_taken_back__says_what_is_due(s
     address = reverse("payment_note", args=[invoice.pk])
     refused = client.post(address, {"amount": "9.38", "paid_on": "2026-12-01"})
     assert refused.status_code == 422
-    assert re.search(r"9\.370? EUR are due", said(refused))
+    assert "9.37 EUR are due" in said(refused)
     assert Payment.objects.count() == 0
     sent = {"amount": "5", "paid_on": "2026-12-01", "reference": "bank"}
     page = said(client.post(address, sent, follow=True))
@@ -227,7 +226,7 @@ def test_credit_note__of_a_part_of_a_line__is_issued_and_can_be_downloaded(side:
     address = reverse("credit_note_make", args=[invoice.pk])
     refused = client.post(address, {"extent": "lines", "reason": "Wrong", f"line_{first.pk}": "5"})
     assert refused.status_code == 422
-    assert re.search(r"at most 4\.000? EUR can still be taken back", said(refused))
+    assert "at most 4.00 EUR can still be taken back" in said(refused)
     assert CreditNote.objects.count() == 0
     client.post(address, {"extent": "lines", "reason": "Wrong", f"line_{first.pk}": "1"})
     note = CreditNote.objects.get()

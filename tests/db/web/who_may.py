@@ -501,6 +501,9 @@ page("compensation_withdraw", None, INVOICES, pk="compensation")
 for name in ("provider_seller", "credit_give", "compensation_make"):
     page(name, INVOICES, INVOICES, see=SEES_REVENUE, slug="centre_slug")
 page("provider_refresh", None, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page(
+    "provider_close_month", None, INVOICES, see=SEES_REVENUE, slug="centre_slug", body=lambda w: {"month": "2026-10-01"}
+)
 page("organization_billing", SEES_BILLS, pk="university")
 page("buyer_edit", *[may(P.EDIT_ORGANIZATION, "university")] * 2, pk="university")
 page("project_costs", SEES_COSTS, pk="project")

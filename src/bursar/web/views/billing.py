@@ -32,6 +32,7 @@ from bursar.web.billing_forms import (
     CompensationForm,
     CreditForm,
     CreditNoteForm,
+    MonthForm,
     PaymentForm,
     SellerForm,
     TaxRateForm,
@@ -46,6 +47,7 @@ from bursar.web.views.structure import at_of, viewer_of
 
 LINES_TYPED_MAX: Final = 200  # a credit note of an invoice with more is written by the API, or for all of it
 LINES_SHOWN_MAX: Final = 500
+SELLERS_SHOWN_MAX: Final = 50
 STATES: Final = (
     ("open", gettext_lazy("Provisional")),
     ("unpaid", gettext_lazy("To be paid")),
@@ -106,11 +108,14 @@ def invoices(request: HttpRequest) -> HttpResponse:
 
 def provider_invoices(request: HttpRequest) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
-    managed = lookup.sellers_seen(viewer, at, Permission.MANAGE_INVOICES)
+    managed = list(lookup.sellers_seen(viewer, at, Permission.MANAGE_INVOICES)[:SELLERS_SHOWN_MAX])
+    closings = lookup.closable(managed, at)
     context = {
         "listing": _listing(request, lookup.owed_to(viewer, at), is_seller=True),
         "is_seller": True,
-        "managed": list(managed[:50]),
+        "managed": managed,
+        "closings": closings,
+        "moving": any(one.is_running for one in closings),
     }
     return page(request, "bursar/billing/invoices.html", context)
 
@@ -292,6 +297,23 @@ def provider_refresh(request: HttpRequest, slug: str) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     ask_to_refresh(provider=lookup.seller_seen(viewer, at, slug=slug), by=viewer, at=at)
     messages.success(request, _("The open invoices are being computed. Look again in a minute."))
+    return redirect("provider_invoices")
+
+
+@require_POST
+@refusals_as_messages(to=lambda **_named: reverse("provider_invoices"))
+def provider_close_month(request: HttpRequest, slug: str) -> HttpResponse:
+    """The closing takes transactions of its own, so a job does it."""
+    viewer, at = viewer_of(request), at_of(request)
+    provider = lookup.seller_seen(viewer, at, slug=slug)
+    require(viewer, Permission.MANAGE_INVOICES, provider.organization, at)
+    form = MonthForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Choose a month."))
+        return redirect("provider_invoices")
+    closing = services.ask_to_close(provider=provider, month=form.cleaned_data["month"], by=viewer, at=at)
+    if closing is None:
+        messages.info(request, _("This month is closed already."))
     return redirect("provider_invoices")
 
 
@@ -675,6 +697,7 @@ urlpatterns = [
     path("provider/revenue/", provider_revenue, name="provider_revenue"),
     path("providers/<slug:slug>/billing/", provider_seller, name="provider_seller"),
     path("providers/<slug:slug>/refresh-invoices/", provider_refresh, name="provider_refresh"),
+    path("providers/<slug:slug>/close-month/", provider_close_month, name="provider_close_month"),
     path("providers/<slug:slug>/credits/new/", credit_give, name="credit_give"),
     path("providers/<slug:slug>/compensations/new/", compensation_make, name="compensation_make"),
     path("organizations/<int:pk>/billing/", organization_billing, name="organization_billing"),
