@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import or_
 from zoneinfo import ZoneInfo
 
 from django.db.models import Count, DateField, DateTimeField, F, Func, Q, QuerySet, Value
@@ -11,9 +13,9 @@ from django.db.models.functions import Cast, Coalesce
 
 from bursar.billing.documents import LINE_JOINS, Document, Party, amount_due, day_of, document_of
 from bursar.billing.errors import InvoiceNotFound
-from bursar.billing.gathering import LEAD
+from bursar.billing.gathering import LEAD, stretches_of
 from bursar.billing.models import Closing, CreditNote, Invoice, InvoiceLine, Seller
-from bursar.billing.reckoning import next_month
+from bursar.billing.reckoning import month_of, next_month
 from bursar.billing.selectors import find_invoice, invoices_seen, is_overdue, lines_seen
 from bursar.billing.services._common import terms_of
 from bursar.billing.services.closings import is_silent
@@ -232,7 +234,8 @@ def usage_behind(line: InvoiceLine) -> QuerySet[UsageReport]:
     """The reports of the line's month that its component was billed by, corrections included, as far as they were known when
     it was computed. Empty for what is not billed by use.
 
-    Where plan or price changed within the month, each of its lines has some of them.
+    Where plan or price changed within the month, only those of the parts of it in which the line's plan and price were in
+    force.
     """
     component, invoice = line.component, line.invoice
     if component is None or component.billing != Component.Billing.USAGE or component.category_id is None:
@@ -256,4 +259,12 @@ def usage_behind(line: InvoiceLine) -> QuerySet[UsageReport]:
         rows = rows.annotate(of_component=Coalesce(KeyTextTransform("component", "labels"), told)).filter(
             of_component=component.key
         )
+    if line.resource is not None:
+        parts = stretches_of(
+            resource=line.resource.pk, offering=line.resource.offering_id, component=component.pk, month=month_of(line.month),
+            zone=zone, cut=invoice.cut,
+        )  # fmt: skip
+        if len(parts) > 1:
+            own = [part for part in parts if (part.plan, part.version) == (line.plan_id, line.price_id)]
+            rows = rows.filter(reduce(or_, (Q(used_at__gte=a, used_at__lt=b) for a, b, *_ in own), Q(pk__in=())))
     return rows.order_by("used_at", "id")
