@@ -125,6 +125,14 @@ class FirstMonthNotPossible(DomainError):
     field: str = "bills_from"
 
 
+@dataclass(eq=False)
+class SpanNotPossible(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "span_not_possible"
+    message: ClassVar[str] = N_("Name one month, or the first and the last month in their order.")
+    field: str = "month"
+
+
 # ------------------------------------------------------------------------------------------------ amounts and payments
 @dataclass(eq=False)
 class AmountNotPositive(DomainError):

@@ -12,7 +12,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 
 from bursar.billing.documents import LINE_JOINS, Document, Party, amount_due, day_of, document_of
-from bursar.billing.errors import InvoiceNotFound
+from bursar.billing.errors import InvoiceNotFound, SpanNotPossible
 from bursar.billing.gathering import LEAD, stretches_of
 from bursar.billing.models import Closing, CreditNote, Invoice, InvoiceLine, Seller
 from bursar.billing.reckoning import month_of, next_month
@@ -42,6 +42,33 @@ def owed_to(viewer: Person, at: datetime) -> QuerySet[Invoice]:
         invoices_seen(viewer, at)
         .filter(provider__organization__in=organizations_where(viewer, Permission.VIEW_REVENUE, at))
         .order_by("-month", "-pk")
+    )
+
+
+def of_side(side: str, viewer: Person, at: datetime) -> QuerySet[Invoice]:
+    """Invoices owed by the viewer's organizations ("customer"), or to them ("seller"); both where that is not said."""
+    if side == "customer":
+        return owed_by(viewer, at)
+    return owed_to(viewer, at) if side == "seller" else invoices_seen(viewer, at).order_by("-month", "-pk")
+
+
+def of_span(
+    rows: QuerySet[Invoice], *, month: date | None = None, first: date | None = None, last: date | None = None
+) -> QuerySet[Invoice]:
+    """Those issued of a month, or of all months from one to another, in the order in which they stand in an export.
+
+    raises   SpanNotPossible
+    """
+    if month is not None:
+        if first is not None or last is not None:
+            raise SpanNotPossible
+        first = last = month
+    if first is None or last is None or first > last:
+        raise SpanNotPossible
+    return (
+        rows.exclude(state=Invoice.State.OPEN)
+        .filter(month__gte=first.replace(day=1), month__lte=last)
+        .order_by("provider_id", "number")
     )
 
 

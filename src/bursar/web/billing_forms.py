@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from bursar.billing import exports
 from bursar.billing.documents import Line
 from bursar.billing.models import Buyer, Credit, Seller
 from bursar.catalogue.models import Offering, ServiceProvider
@@ -188,6 +189,20 @@ class MonthForm(forms.Form):
         if not 1900 <= month.year < 2100:
             raise forms.ValidationError(_("Choose a month."))
         return month
+
+
+class ExportForm(forms.Form):
+    """What is kept of many invoices: of which months, of which side, in which form."""
+
+    side = forms.ChoiceField(choices=[("customer", "customer"), ("seller", "seller")])
+    form = forms.ChoiceField(choices=[(name, name) for name in exports.FORMS])
+    to = forms.DateField(input_formats=["%Y-%m"])
+    customer = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+    provider = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["from"] = forms.DateField(input_formats=["%Y-%m"])
 
 
 class TaxRateForm(forms.Form):

@@ -90,3 +90,18 @@ def test_export__each_form__written_to_a_file(shop: Shop, tmp_path: Path, form: 
     assert content.startswith(begins.encode())
     assert form == "pdf" or b"31" in content
     assert run("export", form, "--output", tmp_path / "no" / "such" / "folder").exit_code == 1
+
+
+def test_export__of_a_span_and_a_customer__only_these(shop: Shop) -> None:
+    run("issue", "2026-07")
+    customer, seller = shop.customer.slug, shop.provider.organization.slug
+    for words, count in (
+        (("--month", "2026-07"), 1),
+        (("--from", "2026-06", "--to", "2026-07", "--customer", customer, "--seller", seller), 1),
+        (("--from", "2026-08"), 0),
+        (("--to", "2026-06"), 0),
+        (("--customer", seller), 0),
+    ):
+        assert len(json.loads(run("export", "json", *words).stdout)) == count, words
+    assert run("export", "csv", "--customer", "nobody").exit_code == 2
+    assert run("export", "csv", "--from", "July").exit_code == 2

@@ -1,5 +1,6 @@
 """Pages of invoices: what they say, how a line came about, and what a seller does there."""
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -173,6 +174,27 @@ def test_download__in_each_form__is_a_file_named_by_the_invoice(
     name = f"invoice-{invoice.number_text.lower()}.{'focus.csv' if form == 'focus' else form}"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
     assert of(side.owner).get(reverse("invoice_download", args=[invoice.pk, "exe"])).status_code == 404
+
+
+def test_export__of_some_months__one_file_of_what_each_side_sees(side: Side) -> None:
+    first, second = make_invoice(side.trade, month=date(2026, 9, 1)), make_invoice(side.trade)
+    elsewhere = make_invoice(make_trade(provider=side.trade.provider))
+    asked = {"from": "2026-09", "to": "2026-10", "form": "json"}
+
+    def kept(person: Person, **more: Any) -> list[str]:
+        answer = of(person).get(reverse("invoices_export"), {**asked, **more})
+        assert (answer.streaming, answer.headers["Content-Type"]) == (True, "application/json")
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="invoices-2026-09-to-2026-10.json"'
+        return [one["number"] for one in json.loads(b"".join(answer.streaming_content))]
+
+    numbers = [first.number_text, second.number_text, elsewhere.number_text]
+    assert kept(side.seller, side="seller") == numbers
+    assert kept(side.seller, side="seller", customer=elsewhere.customer_id) == numbers[2:]
+    assert kept(side.owner, side="customer") == numbers[:2]
+    assert kept(side.owner, side="seller") == kept(side.member, side="customer") == []
+    for wrong in ({"from": "2026-11"}, {"to": "x"}, {"form": "pdf"}, {"customer": "-1"}, {"to": ""}):
+        answer = of(side.owner).get(reverse("invoices_export"), {**asked, "side": "customer", **wrong}, follow=True)
+        assert "Choose a first and a last month." in said(answer), wrong
 
 
 def test_costs__of_a_project__list_what_was_billed_for_those_who_may_see_costs(side: Side) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.db.models import F
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import formats
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_POST
 from bursar.billing import exports, focus, lookup, pdf, selectors, services
 from bursar.billing.asking import ask_to_refresh
 from bursar.billing.documents import Document, credit_note_document, day_of, document_of, named
+from bursar.billing.errors import SpanNotPossible
 from bursar.billing.explanation import explain
 from bursar.billing.models import Buyer, Invoice, InvoiceLine, TaxRate
 from bursar.billing.selectors import Cost, Revenue
@@ -32,6 +34,7 @@ from bursar.web.billing_forms import (
     CompensationForm,
     CreditForm,
     CreditNoteForm,
+    ExportForm,
     MonthForm,
     PaymentForm,
     SellerForm,
@@ -118,6 +121,32 @@ def provider_invoices(request: HttpRequest) -> HttpResponse:
         "moving": any(one.is_running for one in closings),
     }
     return page(request, "bursar/billing/invoices.html", context)
+
+
+def invoices_export(request: HttpRequest) -> HttpResponseBase:
+    """All issued invoices of a span of months, of one other side or of all."""
+    viewer, at = viewer_of(request), at_of(request)
+    form = ExportForm(request.GET)
+    back = "provider_invoices" if request.GET.get("side") == "seller" else "invoices"
+    if not form.is_valid():
+        messages.error(request, _("Choose a first and a last month."))
+        return redirect(back)
+    asked = form.cleaned_data
+    rows = lookup.of_side(asked["side"], viewer, at)
+    for name in ("customer", "provider"):
+        if asked[name] is not None:
+            rows = rows.filter(**{name: asked[name]})
+    try:
+        found = lookup.of_span(rows, first=asked["from"], last=asked["to"])
+    except SpanNotPossible:
+        messages.error(request, _("Choose a first and a last month."))
+        return redirect(back)
+    kind, ending = exports.FORMS[asked["form"]]
+    name = f"invoices-{asked['from']:%Y-%m}-to-{asked['to']:%Y-%m}.{ending}"
+    disposition = content_disposition_header(True, name) or "attachment"
+    return StreamingHttpResponse(
+        exports.stream(asked["form"], found), content_type=kind, headers={"Content-Disposition": disposition}
+    )
 
 
 # ------------------------------------------------------------------------------------------------ one invoice
@@ -682,6 +711,7 @@ def organization_card(viewer: Viewer, organization: Organization) -> Panel | Non
 
 urlpatterns = [
     path("invoices/", invoices, name="invoices"),
+    path("invoices/export/", invoices_export, name="invoices_export"),
     path("invoices/<int:pk>/", invoice, name="invoice"),
     path("invoices/<int:pk>/download/<slug:form>/", invoice_download, name="invoice_download"),
     path("invoices/<int:pk>/issue/", invoice_issue, name="invoice_issue"),
