@@ -5,8 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
@@ -36,6 +35,7 @@ Key = Annotated[int, Field(ge=1, le=KEY_MAX)]
 Amount = Annotated[Decimal, Field(max_digits=18, description="with at most the decimals of the currency")]
 Month = Annotated[str, Field(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])$", description="such as 2026-10")]
 Form = Literal["pdf", "csv", "json", "focus"]
+ManyForm = Literal["csv", "json", "focus"]
 FILE: dict[str, Any] = {
     "responses": {
         200: {
@@ -44,6 +44,19 @@ FILE: dict[str, Any] = {
                 "application/pdf": {"schema": {"type": "string", "format": "binary"}},
                 "text/csv": {"schema": {"type": "string"}},
                 "application/json": {"schema": {"type": "object"}},
+            },
+        }
+    }
+}
+
+
+EXPORT: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "OK",
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
             },
         }
     }
@@ -357,7 +370,7 @@ class ClosedOut(Schema):
 
 # ------------------------------------------------------------------------------------------------ from rows to shapes
 def _money(amount: Decimal, currency: str) -> str:
-    return f"{Money.rounded(amount, currency).amount:f}"
+    return Money.rounded(amount, currency).plain
 
 
 def _key(number: int) -> int:
@@ -531,9 +544,7 @@ class InvoiceQuery(Schema):
 @router.get("/invoices", response=Page[InvoiceOut], summary="Invoices that you see whole, on either side")
 def list_invoices(request: HttpRequest, paging: Paging, asked: Annotated[InvoiceQuery, Query()]) -> Any:
     person, at = person_of(request), at_of(request)
-    rows: QuerySet[Invoice] = {"customer": lookup.owed_by, "seller": lookup.owed_to}.get(
-        asked.side, lambda who, when: selectors.invoices_seen(who, when).order_by("-month", "-pk")
-    )(person, at)
+    rows = lookup.of_side(asked.side, person, at)
     if asked.state:
         rows = lookup.with_state(rows, asked.state, at)
     if asked.month:
@@ -570,6 +581,37 @@ def list_lines(request: HttpRequest, invoice_id: int, paging: Paging) -> Any:
 )
 def download_invoice(request: HttpRequest, invoice_id: int, form: Form) -> Any:
     return _file(lookup.document_seen(_key(invoice_id), person_of(request), at_of(request)), form)
+
+
+class ExportQuery(Schema):
+    side: Literal["customer", "seller", ""] = Field("", description="those owed by you, or to you; both if empty")
+    month: Month | None = Field(None, description="one month; or else `from` and `to`")
+    from_: Month | None = Field(None, alias="from", description="the first month")
+    to: Month | None = Field(None, description="the last month")
+    customer_id: Key | None = None
+    provider_id: Key | None = None
+
+
+@router.get(
+    "/invoice-exports/{form}",
+    response={200: None, **PROBLEMS},
+    openapi_extra=EXPORT,
+    summary="All issued invoices of a month or of several, with their credit notes, as CSV, JSON or FOCUS rows",
+)
+def export_invoices(request: HttpRequest, form: ManyForm, asked: Annotated[ExportQuery, Query()]) -> Any:
+    rows = lookup.of_side(asked.side, person_of(request), at_of(request))
+    if asked.customer_id is not None:
+        rows = rows.filter(customer=asked.customer_id)
+    if asked.provider_id is not None:
+        rows = rows.filter(provider=asked.provider_id)
+    month, first, last = (None if text is None else _month(text) for text in (asked.month, asked.from_, asked.to))
+    found = lookup.of_span(rows, month=month, first=first, last=last)
+    kind, ending = exports.FORMS[form]
+    span = asked.month or f"{asked.from_}-to-{asked.to}"
+    name = content_disposition_header(as_attachment=True, filename=f"invoices-{span}.{ending}")
+    return StreamingHttpResponse(
+        exports.stream(form, found), content_type=kind, headers={"Content-Disposition": name or "attachment"}
+    )
 
 
 @router.get(

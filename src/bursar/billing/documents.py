@@ -3,7 +3,7 @@
 PDF, CSV, JSON, FOCUS, the pages and the API are all made of it, so that they cannot differ.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,12 +12,15 @@ from itertools import groupby
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from django.db.models import Count, Prefetch, QuerySet, prefetch_related_objects
 from django.utils.translation import gettext as _
 
-from bursar.billing.models import Buyer, CreditNote, Invoice, InvoiceLine, Payment, Seller
+from bursar.billing.models import Buyer, CreditNote, CreditNoteLine, Invoice, InvoiceLine, InvoiceTax, Payment, Seller
 from bursar.kernel.money import Money, minor_digits
 from bursar.structure.models import Organization, Workspace
 
+INVOICES_AT_ONCE: Final = 100
+LINES_AT_ONCE: Final = 5_000
 # What a line needs besides itself when its names are not kept yet, or an id is wanted.
 LINE_JOINS: Final = (
     "workspace__project__organization",
@@ -207,7 +210,7 @@ class Document:
 
     def plain(self, amount: Decimal) -> str:
         """An amount with exactly the decimals of its currency, for programs."""
-        return f"{self.money(amount).amount:f}"
+        return self.money(amount).plain
 
 
 def _n(text: str) -> str:
@@ -250,30 +253,88 @@ def document_of(invoice: Invoice, lines: Iterable[InvoiceLine] | None = None) ->
 
     lines   those that the reader may see, with LINE_JOINS; None = all
     """
+    return _document(
+        invoice,
+        _all_lines(invoice) if lines is None else lines,
+        _taxes(invoice),
+        invoice.payments.select_related("prepayment", "by", "takes_back").order_by("paid_on", "id"),
+        invoice.credit_notes.order_by("issued_at", "id"),
+    )
+
+
+def _document(
+    invoice: Invoice,
+    lines: Iterable[InvoiceLine],
+    taxes: Iterable[InvoiceTax],
+    payments: Iterable[Payment],
+    credit_notes: Iterable[CreditNote],
+) -> Document:
     seller, buyer = parties_of(invoice)
     return Document(
         invoice=invoice,
         credit_note=None,
         seller=seller,
         buyer=buyer,
-        lines=[named(line) for line in (_all_lines(invoice) if lines is None else lines)],
-        taxes=[Tax(row.category, row.percent, row.note, row.net, row.tax) for row in _taxes(invoice)],
+        lines=[named(line) for line in lines],
+        taxes=[Tax(row.category, row.percent, row.note, row.net, row.tax) for row in taxes],
         net=invoice.net,
         tax=invoice.tax,
         total=invoice.total,
         due=amount_due(invoice),
-        payments=list(invoice.payments.select_related("prepayment", "by", "takes_back").order_by("paid_on", "id")),
-        credit_notes=list(invoice.credit_notes.order_by("issued_at", "id")),
+        payments=list(payments),
+        credit_notes=list(credit_notes),
     )
 
 
-def credit_note_document(note: CreditNote) -> Document:
-    """A credit note: the lines it takes back with what it takes back of each, turned round."""
+def documents_of(invoices: QuerySet[Invoice]) -> Iterator[Document]:
+    """Many issued invoices, each followed by its credit notes, so that the whole adds up to what is owed.
+
+    So many at once that what is held at a time stays small; each such part takes as many queries as one invoice does.
+    """
+    rows = invoices.select_related("provider__organization", "customer")
+    counts = dict(rows.order_by().values_list("pk").annotate(Count("lines")))
+    part: list[Invoice] = []
+    lines = 0
+    for invoice in rows.iterator(chunk_size=INVOICES_AT_ONCE):
+        count = counts.get(invoice.pk, 0)
+        if part and (lines + count > LINES_AT_ONCE or len(part) >= INVOICES_AT_ONCE):
+            yield from _documents(part)
+            part, lines = [], 0
+        part.append(invoice)
+        lines += count
+    yield from _documents(part)
+
+
+def _documents(invoices: Sequence[Invoice]) -> Iterator[Document]:
+    prefetch_related_objects(
+        invoices,
+        Prefetch("lines", InvoiceLine.objects.select_related(*LINE_JOINS).order_by("position", "id"), "all_lines"),
+        Prefetch("taxes", InvoiceTax.objects.order_by("-percent", "category", "note"), "all_taxes"),
+        Prefetch(
+            "payments",
+            Payment.objects.select_related("prepayment", "by", "takes_back").order_by("paid_on", "id"),
+            "all_payments",
+        ),
+        Prefetch("credit_notes", CreditNote.objects.order_by("issued_at", "id"), "all_notes"),
+        Prefetch("all_notes__lines", _note_lines(), "all_lines"),
+    )
+    for invoice in invoices:
+        read: Any = invoice
+        yield _document(invoice, read.all_lines, read.all_taxes, read.all_payments, read.all_notes)
+        for note in read.all_notes:
+            note.invoice = invoice
+            yield credit_note_document(note, note.all_lines)
+
+
+def credit_note_document(note: CreditNote, rows: Sequence[CreditNoteLine] | None = None) -> Document:
+    """A credit note: the lines it takes back with what it takes back of each, turned round.
+
+    rows   its lines, where they are read already
+    """
     invoice = note.invoice
     seller, buyer = parties_of(invoice)
-    rows = list(
-        note.lines.select_related("line", *(f"line__{join}" for join in LINE_JOINS)).order_by("line__position", "id")
-    )
+    if rows is None:
+        rows = list(_note_lines().filter(credit_note=note))
     lines = [_taken_back(named(row.line), row.amount) for row in rows]
     return Document(
         invoice=invoice,
@@ -291,11 +352,16 @@ def credit_note_document(note: CreditNote) -> Document:
     )
 
 
+def _note_lines() -> QuerySet[CreditNoteLine]:
+    joins = (f"line__{join}" for join in LINE_JOINS)
+    return CreditNoteLine.objects.select_related("line", *joins).order_by("line__position", "id")
+
+
 def _all_lines(invoice: Invoice) -> Iterable[InvoiceLine]:
     return InvoiceLine.objects.filter(invoice=invoice).select_related(*LINE_JOINS).order_by("position", "id")
 
 
-def _taxes(invoice: Invoice) -> Iterable[Any]:
+def _taxes(invoice: Invoice) -> Iterable[InvoiceTax]:
     return invoice.taxes.order_by("-percent", "category", "note")
 
 

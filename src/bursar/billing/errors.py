@@ -96,12 +96,41 @@ class BillingBusy(DomainError):
 
 
 @dataclass(eq=False)
+class ClosingUnderWay(DomainError):
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "closing_under_way"
+    message: ClassVar[str] = N_("{month} of {seller} is being closed. Wait until that is done.")
+    month: str
+    seller: str
+
+
+@dataclass(eq=False)
 class BillsAlready(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "bills_already"
     message: ClassVar[str] = N_("Months were closed already, so the first month that is billed stays {first}.")
     first: str
     field: str = "bills_from"
+
+
+@dataclass(eq=False)
+class FirstMonthNotPossible(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "first_month_not_possible"
+    message: ClassVar[str] = N_(
+        "The first month that is billed can be {first} at the earliest, because nothing was sold before, and {last} at the latest."
+    )
+    first: str
+    last: str
+    field: str = "bills_from"
+
+
+@dataclass(eq=False)
+class SpanNotPossible(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "span_not_possible"
+    message: ClassVar[str] = N_("Name one month, or the first and the last month in their order.")
+    field: str = "month"
 
 
 # ------------------------------------------------------------------------------------------------ amounts and payments
@@ -117,9 +146,10 @@ class AmountNotPositive(DomainError):
 class AmountNotInCurrency(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "amount_not_in_currency"
-    message: ClassVar[str] = N_("{currency} has {digits} decimals and at most 15 digits before them.")
+    message: ClassVar[str] = N_("{currency} has {digits} decimals and at most {whole} digits before them.")
     currency: str
     digits: int
+    whole: int
     field: str = "amount"
 
 

@@ -1,10 +1,22 @@
 """Lines of invoices for programs: CSV and JSON. Names of columns and fields are stable and not translated."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from bursar.billing.documents import Document, Line, plain
+from django.db.models import QuerySet
+
+from bursar.billing import focus
+from bursar.billing.documents import Document, Line, documents_of, plain
+from bursar.billing.models import Invoice
 from bursar.kernel import sheet
+
+FORMS: Final = {
+    "csv": ("text/csv; charset=utf-8", "csv"),
+    "json": ("application/json", "json"),
+    "focus": ("text/csv; charset=utf-8", "focus.csv"),
+}
+"""Of many invoices: what kind of file, and how its name ends."""
 
 COLUMNS: Final = (
     "invoice",
@@ -39,6 +51,24 @@ COLUMNS: Final = (
 def lines_csv(documents: Iterable[Document]) -> str:
     """A row for each line. Quantities with up to ten decimals, and as the exact fraction that they are."""
     return sheet.table(COLUMNS, (row for document in documents for row in _rows(document)))
+
+
+def stream(form: str, invoices: QuerySet[Invoice]) -> Iterator[str]:
+    """Many issued invoices with their credit notes in a form of FORMS, part by part: a CSV line or a JSON document each.
+
+    JSON is one array. Needs no more memory for a year than for a month.
+    """
+    documents = documents_of(invoices)
+    if form == "csv":
+        yield from sheet.rows_of(COLUMNS, (row for document in documents for row in _rows(document)))
+    elif form == "focus":
+        yield from focus.focus_lines(documents)
+    else:
+        before = "["
+        for document in documents:
+            yield before + json.dumps(document_json(document), ensure_ascii=False)
+            before = ",\n"
+        yield "[]\n" if before == "[" else "]\n"
 
 
 def _rows(document: Document) -> Iterator[tuple[object, ...]]:

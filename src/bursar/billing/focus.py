@@ -86,8 +86,13 @@ _Kind = InvoiceLine.Kind
 
 def focus_csv(documents: Iterable[Document]) -> str:
     """The rows of invoices and credit notes, in the order of their lines, taxes after them."""
+    return "".join(focus_lines(documents))
+
+
+def focus_lines(documents: Iterable[Document]) -> Iterator[str]:
+    """The same line by line."""
     rows = (row for document in documents for row in focus_rows(document))
-    return sheet.table(COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
+    return sheet.rows_of(COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
 
 
 def focus_rows(document: Document) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from bursar.billing.models import Cut
 from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.engine.rating.calendar import Month
 from bursar.engine.rating.facts import History, LimitFact, Part, PlanFact, PriceVersion, StateFact, Tariff, Used
-from bursar.engine.rating.rate import boundaries
+from bursar.engine.rating.rate import Stretch, boundaries, stretches
 from bursar.provisioning.pricing import version_of
 from bursar.provisioning.quota import shared_categories
 
@@ -152,6 +152,15 @@ def gather(
     narrow = resources is not None or customers is not None
     _add_usage(found, month, zone, cut, only=ids if narrow else None)
     return found
+
+
+def stretches_of(
+    *, resource: int, offering: int, component: int, month: Month, zone: tzinfo, cut: Cut | None
+) -> list[Stretch]:
+    """By what a resource's use of a component is billed in each part of a month, as far as was known at the cut."""
+    last = NUMBER_MAX if cut is None else cut.fact
+    history = _histories([resource], end=month.end(zone), last=last).get(resource, History(resource, (), (), ()))
+    return stretches(history, offers_of({offering}, cut)[offering].tariff, month, zone, component)
 
 
 def offers_of(offerings: Collection[int], cut: Cut | None) -> dict[int, Offer]:

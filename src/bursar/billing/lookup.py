@@ -1,20 +1,24 @@
 """What pages and API look up for a viewer: the two sides of invoices, their documents, and the usage behind a line."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import or_
 from zoneinfo import ZoneInfo
 
-from django.db.models import DateField, DateTimeField, F, Func, Q, QuerySet, Value
+from django.db.models import Count, DateField, DateTimeField, F, Func, Q, QuerySet, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 
 from bursar.billing.documents import LINE_JOINS, Document, Party, amount_due, day_of, document_of
-from bursar.billing.errors import InvoiceNotFound
-from bursar.billing.gathering import LEAD
-from bursar.billing.models import CreditNote, Invoice, InvoiceLine, Seller
-from bursar.billing.reckoning import next_month
+from bursar.billing.errors import InvoiceNotFound, SpanNotPossible
+from bursar.billing.gathering import LEAD, stretches_of
+from bursar.billing.models import Closing, CreditNote, Invoice, InvoiceLine, Seller
+from bursar.billing.reckoning import month_of, next_month
 from bursar.billing.selectors import find_invoice, invoices_seen, is_overdue, lines_seen
 from bursar.billing.services._common import terms_of
+from bursar.billing.services.closings import is_silent
 from bursar.catalogue.errors import ProviderNotFound
 from bursar.catalogue.models import Component, ServiceProvider
 from bursar.metering.models import UsageReport
@@ -38,6 +42,33 @@ def owed_to(viewer: Person, at: datetime) -> QuerySet[Invoice]:
         invoices_seen(viewer, at)
         .filter(provider__organization__in=organizations_where(viewer, Permission.VIEW_REVENUE, at))
         .order_by("-month", "-pk")
+    )
+
+
+def of_side(side: str, viewer: Person, at: datetime) -> QuerySet[Invoice]:
+    """Invoices owed by the viewer's organizations ("customer"), or to them ("seller"); both where that is not said."""
+    if side == "customer":
+        return owed_by(viewer, at)
+    return owed_to(viewer, at) if side == "seller" else invoices_seen(viewer, at).order_by("-month", "-pk")
+
+
+def of_span(
+    rows: QuerySet[Invoice], *, month: date | None = None, first: date | None = None, last: date | None = None
+) -> QuerySet[Invoice]:
+    """Those issued of a month, or of all months from one to another, in the order in which they stand in an export.
+
+    raises   SpanNotPossible
+    """
+    if month is not None:
+        if first is not None or last is not None:
+            raise SpanNotPossible
+        first = last = month
+    if first is None or last is None or first > last:
+        raise SpanNotPossible
+    return (
+        rows.exclude(state=Invoice.State.OPEN)
+        .filter(month__gte=first.replace(day=1), month__lte=last)
+        .order_by("provider_id", "number")
     )
 
 
@@ -88,6 +119,67 @@ def seller_shown(provider: ServiceProvider, at: datetime) -> Seller:
     found = Seller.objects.filter(provider=provider).first()
     first = terms_of(provider).month_of(at)
     return found or Seller(provider=provider, bills_from=first, closed_until=first)
+
+
+@dataclass(frozen=True, slots=True)
+class Closable:
+    """The oldest month of a seller that is not closed, as its page shows it.
+
+    over_from   the first day after it, by the seller's calendar: from then on it can be closed
+    grace_to    the last day on which what is told late still comes onto its own invoices
+    count       how many invoices would be issued, as they were computed last
+    newer       how many months after it are over as well, and wait for it
+    closing     what was asked for last, and came of it
+    """
+
+    provider: ServiceProvider
+    month: date
+    over_from: date
+    grace_to: date
+    count: int
+    newer: int
+    closing: Closing | None
+    is_over: bool
+    in_grace: bool
+    is_running: bool
+    is_silent: bool
+
+
+def closable(providers: Sequence[ServiceProvider], at: datetime) -> list[Closable]:
+    """For those who manage these sellers' invoices. Three queries, however many there are."""
+    sellers = {one.provider_id: one for one in Seller.objects.filter(provider__in=providers)}
+    rows = Invoice.objects.filter(provider__in=providers, state=Invoice.State.OPEN).order_by()
+    counts = {
+        (provider, month): count
+        for provider, month, count in rows.values_list("provider", "month").annotate(Count("pk"))
+    }
+    asked = Closing.objects.filter(provider__in=providers).order_by("provider", "-asked_at", "-pk").distinct("provider")
+    closings = {one.provider_id: one for one in asked}
+    found = []
+    for provider in providers:
+        terms = terms_of(provider)
+        now, today = terms.month_of(at), at.astimezone(terms.zone).date()
+        seller = sellers.get(provider.pk) or Seller(provider=provider, bills_from=now, closed_until=now)
+        month, over_from = seller.closed_until, next_month(seller.closed_until)
+        grace_to = over_from + timedelta(days=seller.grace_days - 1)
+        closing = closings.get(provider.pk)
+        silent = closing is not None and is_silent(closing, at)
+        found.append(
+            Closable(
+                provider=provider,
+                month=month,
+                over_from=over_from,
+                grace_to=grace_to,
+                count=counts.get((provider.pk, month), 0),
+                newer=max((now.year - over_from.year) * 12 + now.month - over_from.month, 0),
+                closing=closing,
+                is_over=today >= over_from,
+                in_grace=over_from <= today <= grace_to,
+                is_running=closing is not None and closing.ended_at is None and not silent,
+                is_silent=silent,
+            )
+        )
+    return found
 
 
 def customers_of(provider: ServiceProvider) -> QuerySet[Organization]:
@@ -169,7 +261,8 @@ def usage_behind(line: InvoiceLine) -> QuerySet[UsageReport]:
     """The reports of the line's month that its component was billed by, corrections included, as far as they were known when
     it was computed. Empty for what is not billed by use.
 
-    Where plan or price changed within the month, each of its lines has some of them.
+    Where plan or price changed within the month, only those of the parts of it in which the line's plan and price were in
+    force.
     """
     component, invoice = line.component, line.invoice
     if component is None or component.billing != Component.Billing.USAGE or component.category_id is None:
@@ -193,4 +286,12 @@ def usage_behind(line: InvoiceLine) -> QuerySet[UsageReport]:
         rows = rows.annotate(of_component=Coalesce(KeyTextTransform("component", "labels"), told)).filter(
             of_component=component.key
         )
+    if line.resource is not None:
+        parts = stretches_of(
+            resource=line.resource.pk, offering=line.resource.offering_id, component=component.pk, month=month_of(line.month),
+            zone=zone, cut=invoice.cut,
+        )  # fmt: skip
+        if len(parts) > 1:
+            own = [part for part in parts if (part.plan, part.version) == (line.plan_id, line.price_id)]
+            rows = rows.filter(reduce(or_, (Q(used_at__gte=a, used_at__lt=b) for a, b, *_ in own), Q(pk__in=())))
     return rows.order_by("used_at", "id")

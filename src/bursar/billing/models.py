@@ -109,6 +109,41 @@ class Cut(models.Model):
         return f"{self.taken_at:%Y-%m-%d %H:%M}"
 
 
+class Closing(models.Model):
+    """That somebody had a month of a seller closed by a job: how far it is, and what came of it.
+
+    What was issued stays issued wherever it stops; asked for again, it goes on with the rest.
+    """
+
+    class Step(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RATED = "rated", _("resources rated")
+        ISSUED = "issued", _("customers")
+
+    provider = models.ForeignKey(ServiceProvider, on_delete=models.PROTECT, related_name="closings")
+    month = models.DateField(help_text="its first day")
+    by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    step = models.CharField(max_length=7, choices=Step, default=Step.WAITING)
+    done = models.PositiveIntegerField(default=0, help_text="of the step")
+    count = models.PositiveIntegerField(default=0)
+    moved_at = models.DateTimeField(help_text="when something was last heard of it")
+    ended_at = models.DateTimeField(null=True)
+    issued = models.PositiveIntegerField(default=0, help_text="invoices")
+    refusal = models.TextField(blank=True, help_text="in words, when it could not be closed")
+
+    class Meta:
+        db_table = "month_closing"
+        constraints = [
+            models.UniqueConstraint(
+                name="month_closing_one_at_a_time", fields=["provider"], condition=Q(ended_at=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} {self.month:%Y-%m}"
+
+
 class Invoice(models.Model):
     """What a customer owes a seller for a month in a currency. Open: computed again at will; from issuing on frozen."""
 

@@ -8,6 +8,7 @@ from procrastinate.contrib.django import app
 from bursar.billing import notices
 from bursar.billing.selectors import selling_providers
 from bursar.billing.services import budgets
+from bursar.billing.services.closings import carry_out
 from bursar.billing.services.invoices import close_due_months, refresh
 from bursar.billing.services.overdue import tell_overdue
 from bursar.events.jobs import defer
@@ -58,6 +59,14 @@ def refresh_seller(provider_id: int) -> int:
     if provider is None:
         return 0
     count = refresh(provider=provider, by=None, at=clock.now())
+    ask_to_evaluate_budgets()
+    return count
+
+
+@app.task(name="bursar.billing.tasks.close_seller_month", queue="billing")
+def close_seller_month(closing_id: int) -> int:
+    """Close a month of a seller because somebody asked for it; how many invoices were issued."""
+    count = carry_out(closing_id=closing_id, at=clock.now())
     ask_to_evaluate_budgets()
     return count
 

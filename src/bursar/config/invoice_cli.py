@@ -3,9 +3,8 @@
 Whoever has a shell here is the system: no role is asked.
 """
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from enum import StrEnum
@@ -18,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bursar.config.ledger_cli import JSON, WRONG_INPUT, _json, _now, _table, err, fail, out, with_ledger
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from bursar.billing.models import Invoice
     from bursar.catalogue.models import ServiceProvider
 
@@ -47,7 +48,10 @@ def _sellers(slug: str | None) -> "list[ServiceProvider]":
 
 def _month(text: str) -> date:
     try:
-        return date.fromisoformat(f"{text}-01" if len(text) == len("2026-03") else text).replace(day=1)
+        found = date.fromisoformat(f"{text}-01" if len(text) == len("2026-03") else text).replace(day=1)
+        if not 1900 <= found.year < 2100:  # as the API has it; the calendar itself ends soon after
+            raise ValueError
+        return found
     except ValueError:
         raise typer.BadParameter(_("“{text}” is not a month, such as 2026-03.").format(text=text[:40])) from None
 
@@ -150,7 +154,20 @@ def verify(
         raise typer.Exit(1)
 
 
+def _customer(slug: str) -> int:
+    from bursar.structure.models import Organization
+
+    found = Organization.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    if found is None:
+        fail(_("There is no organization {slug}.").format(slug=slug[:40]), WRONG_INPUT)
+    return found
+
+
 def _issued(seller: str | None, month: str | None, numbers: list[str]) -> "list[Invoice]":
+    return list(_issued_rows(seller, month, numbers))
+
+
+def _issued_rows(seller: str | None, month: str | None, numbers: list[str]) -> "QuerySet[Invoice]":
     from bursar.billing.models import Invoice
 
     rows = (
@@ -167,7 +184,7 @@ def _issued(seller: str | None, month: str | None, numbers: list[str]) -> "list[
         known = set(rows.values_list("number_text", flat=True))
         if missing := [number for number in numbers if number not in known]:
             fail(_("There is no invoice {numbers}.").format(numbers=", ".join(missing)), WRONG_INPUT)
-    return list(rows)
+    return rows
 
 
 class Form(StrEnum):
@@ -184,35 +201,42 @@ def export(
     number: Annotated[list[str] | None, typer.Argument(help="Only these invoices, by their numbers.")] = None,
     seller: Annotated[str | None, SELLER] = None,
     month: Annotated[str | None, typer.Option(help="Only of this month, such as 2026-03.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Only from this month on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Only up to this month, which is among them.")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="Only of this customer: the short name of its organization.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="The file to write; without one it is printed.")] = None,
 ) -> None:
-    """Write issued invoices as CSV, JSON, FOCUS or PDF."""
-    from bursar.billing import exports, focus, pdf
-    from bursar.billing.documents import document_of
+    """Write issued invoices as CSV, JSON, FOCUS or PDF; all but PDF with their credit notes."""
+    from bursar.billing import exports, pdf
 
-    found = _issued(seller, month, number or [])
+    rows = _issued_rows(seller, month, number or [])
+    if first is not None:
+        rows = rows.filter(month__gte=_month(first))
+    if last is not None:
+        rows = rows.filter(month__lte=_month(last))
+    if customer is not None:
+        rows = rows.filter(customer=_customer(customer))
+    parts: Iterable[bytes]
     if form is Form.PDF:
+        found = list(rows[:2])
         if len(found) != 1:
             fail(
-                _("A PDF is of one invoice, and these are {count}: name one number.").format(count=len(found)),
+                _("A PDF is of one invoice, and these are {count}: name one number.").format(count=rows.count()),
                 WRONG_INPUT,
             )
-        content = pdf.invoice_pdf(found[0])
+        parts = [pdf.invoice_pdf(found[0])]
     else:
-        documents = (document_of(invoice) for invoice in found)
-        if form is Form.CSV:
-            text = exports.lines_csv(documents)
-        elif form is Form.FOCUS:
-            text = focus.focus_csv(documents)
-        else:
-            text = json.dumps([exports.document_json(one) for one in documents], default=str, ensure_ascii=False) + "\n"
-        content = text.encode()
+        parts = (text.encode() for text in exports.stream(form.value, rows))
     if output is None:
-        sys.stdout.buffer.write(content)
+        for part in parts:
+            sys.stdout.buffer.write(part)
         sys.stdout.flush()
         return
     try:
-        output.write_bytes(content)
+        with output.open("wb") as file:
+            file.writelines(parts)
     except OSError as error:
         fail(_("{path} cannot be written: {why}").format(path=output, why=error.strerror or error))
 

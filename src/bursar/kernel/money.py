@@ -39,5 +39,10 @@ class Money:
         value = Decimal(minor_units(Fraction(amount), digits)).scaleb(-digits)
         return cls(value.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP), currency)
 
+    @property
+    def plain(self) -> str:
+        """The amount with exactly the decimals of its currency and nothing between its digits: for programs and refusals."""
+        return f"{self.amount:f}"
+
     def __str__(self) -> str:
         return f"{self.amount:,} {self.currency}"

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 # A cell that begins so is a formula to a spreadsheet (source: OWASP, CSV Injection).
@@ -17,10 +18,17 @@ def cell(value: object) -> str:
     return f"'{text}" if text.startswith(_ACTS) and not _NUMBER.fullmatch(text) else text
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A whole table as CSV, its heads first."""
+def rows_of(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A table as CSV line by line, its heads first: for one that is too large to be held."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(map(cell, heads))
-    writer.writerows(map(cell, row) for row in rows)
-    return out.getvalue()
+    for row in chain([heads], rows):
+        writer.writerow(map(cell, row))
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A whole table as CSV, its heads first."""
+    return "".join(rows_of(heads, rows))

@@ -1,6 +1,7 @@
 """What is typed about invoices: payments, credit notes, credits, compensations, who stands on the paper, tax rates."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from bursar.billing import exports
 from bursar.billing.documents import Line
 from bursar.billing.models import Buyer, Credit, Seller
 from bursar.catalogue.models import Offering, ServiceProvider
@@ -175,6 +177,32 @@ class BuyerForm(forms.ModelForm):
         model = Buyer
         fields = ["legal_name", "address", "email", "reference"]
         widgets = {"address": forms.Textarea(attrs={"rows": 3})}
+
+
+class MonthForm(forms.Form):
+    """A month, by a day of it; as the API has it, of this century or the last."""
+
+    month = forms.DateField(input_formats=["%Y-%m-%d"])
+
+    def clean_month(self) -> date:
+        month: date = self.cleaned_data["month"]
+        if not 1900 <= month.year < 2100:
+            raise forms.ValidationError(_("Choose a month."))
+        return month
+
+
+class ExportForm(forms.Form):
+    """What is kept of many invoices: of which months, of which side, in which form."""
+
+    side = forms.ChoiceField(choices=[("customer", "customer"), ("seller", "seller")])
+    form = forms.ChoiceField(choices=[(name, name) for name in exports.FORMS])
+    to = forms.DateField(input_formats=["%Y-%m"])
+    customer = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+    provider = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["from"] = forms.DateField(input_formats=["%Y-%m"])
 
 
 class TaxRateForm(forms.Form):

@@ -76,6 +76,28 @@ def test_invoices__many__are_listed_with_as_many_queries_as_few(side: Side) -> N
     assert counts[0] == counts[1]
 
 
+def test_export__over_rest__streams_a_month_or_a_span_of_what_one_sees(side: Side) -> None:
+    first, second = make_invoice(side.trade, month=date(2026, 9, 1)), make_invoice(side.trade)
+
+    def kept(person: Any, query: str) -> list[str]:
+        status, answer = call(person, "GET", f"/invoice-exports/csv?{query}")
+        assert (status, answer.streaming, answer.headers["Content-Type"]) == (200, True, "text/csv; charset=utf-8")
+        lines = b"".join(answer.streaming_content).decode().splitlines()[1:]
+        return sorted({line.split(",")[0] for line in lines})
+
+    assert kept(side.owner, "month=2026-10") == [second.number_text]
+    assert kept(side.owner, "from=2026-09&to=2026-10&side=customer") == [first.number_text, second.number_text]
+    assert kept(side.seller, f"month=2026-09&provider_id={side.trade.provider.pk}&side=seller") == [first.number_text]
+    assert kept(side.seller, f"month=2026-09&customer_id={side.trade.customer.pk + 999}") == []
+    assert kept(side.pi, "month=2026-10") == []
+    for query, code in (
+        ("", "span_not_possible"), ("from=2026-09", "span_not_possible"), ("from=2026-10&to=2026-09", "span_not_possible"),
+        ("month=2026-13", "invalid_request"),
+    ):  # fmt: skip
+        status, refused = call(side.owner, "GET", f"/invoice-exports/csv?{query}")
+        assert (status, refused["code"]) == (422, code), query
+
+
 def test_payment__over_rest__is_noted_taken_back_and_refused_with_what_is_due(side: Side) -> None:
     invoice = make_invoice(side.trade)
     path = f"/invoices/{invoice.pk}/payments"

@@ -53,6 +53,7 @@ def test_issue__a_month_that_is_over__once_and_said(shop: Shop) -> None:
         (("issue", "2026-08", "--seller", "SLUG"), 1, "is not over"),
         (("issue", "2026-06", "--seller", "SLUG"), 1, "bills from July 2026 on"),
         (("issue", "July"), 2, "is not a month"),
+        (("issue", "9999-12"), 2, "is not a month"),
         (("issue", "2026-07", "--seller", "nobody"), 2, "There is no seller nobody."),
         (("verify", "00009"), 2, "There is no invoice 00009."),
         (("export", "pdf"), 2, "A PDF is of one invoice"),
@@ -89,3 +90,18 @@ def test_export__each_form__written_to_a_file(shop: Shop, tmp_path: Path, form: 
     assert content.startswith(begins.encode())
     assert form == "pdf" or b"31" in content
     assert run("export", form, "--output", tmp_path / "no" / "such" / "folder").exit_code == 1
+
+
+def test_export__of_a_span_and_a_customer__only_these(shop: Shop) -> None:
+    run("issue", "2026-07")
+    customer, seller = shop.customer.slug, shop.provider.organization.slug
+    for words, count in (
+        (("--month", "2026-07"), 1),
+        (("--from", "2026-06", "--to", "2026-07", "--customer", customer, "--seller", seller), 1),
+        (("--from", "2026-08"), 0),
+        (("--to", "2026-06"), 0),
+        (("--customer", seller), 0),
+    ):
+        assert len(json.loads(run("export", "json", *words).stdout)) == count, words
+    assert run("export", "csv", "--customer", "nobody").exit_code == 2
+    assert run("export", "csv", "--from", "July").exit_code == 2

@@ -19,8 +19,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from bursar.billing import exports, focus, pdf
+from bursar.billing import documents, exports, focus, lookup, pdf
 from bursar.billing.documents import credit_note_document, document_of
+from bursar.billing.errors import SpanNotPossible
 from bursar.billing.models import Buyer, CreditNote, CreditNoteLine, Invoice, Payment, Seller
 from bursar.provisioning.models import Resource
 from bursar.structure.models import Organization
@@ -281,6 +282,81 @@ def test_document__of_many_lines__asks_no_more_than_of_few(trade: Trade) -> None
     assert queries(all_kinds(trade)) == queries(many(trade, 60)) == 6
 
 
+# ------------------------------------------------------------------------------------------------ of many at once
+def span_of(trade: Trade, first: date, last: date) -> Any:
+    return lookup.of_span(Invoice.objects.filter(provider=trade.provider), first=first, last=last)
+
+
+def test_stream__of_a_span__has_its_issued_invoices_and_their_credit_notes_and_adds_up(trade: Trade) -> None:
+    august = make_invoice(trade, month=date(2026, 8, 1))
+    october = all_kinds(trade)
+    note = credit(october, "100.00", "100", "19")
+    make_invoice(trade, month=date(2026, 9, 1), issued=False)
+    make_invoice(trade, month=date(2026, 7, 1))
+    found = span_of(trade, date(2026, 8, 1), date(2026, 10, 1))
+    told = json.loads("".join(exports.stream("json", found)))
+    assert [(one["kind"], one["number"], one["total"]) for one in told] == [
+        ("invoice", august.number_text, "9.37"),
+        ("invoice", october.number_text, "553.48"),
+        ("credit_note", note.number_text, "-119.00"),
+    ]
+    assert told[1] == exports.document_json(document_of(october))
+    assert told[2] == exports.document_json(credit_note_document(note))
+    rows = list(csv.DictReader(io.StringIO("".join(exports.stream("csv", found)))))
+    assert [row["amount"] for row in rows] == ["4.00", "3.87", "493.83", "3.87", "-0.20", "-25.00", "-7.00", "-100.00"]
+    billed = list(csv.DictReader(io.StringIO("".join(exports.stream("focus", found)))))
+    assert focus.billed(billed) == Decimal("9.37") + Decimal("553.48") - Decimal("119.00")
+    assert "".join(exports.stream("focus", found)) == focus.focus_csv(
+        [document_of(august), document_of(october), credit_note_document(note)]
+    )
+
+
+def test_stream__of_nothing__is_heads_or_an_empty_array(trade: Trade) -> None:
+    nothing = span_of(trade, date(2026, 1, 1), date(2026, 1, 1))
+    assert "".join(exports.stream("json", nothing)) == "[]\n"
+    assert "".join(exports.stream("csv", nothing)).splitlines() == [",".join(exports.COLUMNS)]
+
+
+def test_stream__of_more_invoices__asks_no_more_and_begins_before_all_is_read(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties = {"seller": {"name": "Centre"}, "buyer": {"name": "University"}}  # frozen, as they are once it is issued
+
+    def queries(count: int) -> int:
+        for _ in range(count):
+            invoice = make_invoice(make_trade(provider=trade.provider), parties=parties)
+            if count == 1:
+                credit(invoice, "1.00", "1", "0.19")
+        with CaptureQueriesContext(connection) as asked:
+            for _ in exports.stream("csv", span_of(trade, date(2026, 10, 1), date(2026, 10, 1))):
+                pass
+        return len(asked)
+
+    assert queries(1) == queries(4) == 7
+    monkeypatch.setattr(documents, "INVOICES_AT_ONCE", 2)
+    with CaptureQueriesContext(connection) as asked:
+        parts = exports.stream("json", span_of(trade, date(2026, 10, 1), date(2026, 10, 1)))
+        next(parts)
+        begun = len(asked)
+        assert len(list(parts)) == 5 + 1  # four more, the credit note, and the end
+    assert (begun, len(asked)) == (7, 2 + 5 + 4 + 4)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {},
+        {"first": date(2026, 8, 1)},
+        {"last": date(2026, 8, 1)},
+        {"first": date(2026, 9, 1), "last": date(2026, 8, 1)},
+        {"month": date(2026, 9, 1), "last": date(2026, 9, 1)},
+    ],
+)
+def test_of_span__not_a_span__refused(span: dict[str, date]) -> None:
+    with pytest.raises(SpanNotPossible):
+        lookup.of_span(Invoice.objects.all(), **span)
+
+
 # ------------------------------------------------------------------------------------------------ FOCUS
 def test_focus__of_an_invoice__has_corrections_taxes_and_the_total(trade: Trade) -> None:
     rows = list(focus.focus_rows(document_of(all_kinds(trade))))
@@ -320,10 +396,12 @@ AT_ODDS = ["ResourceID_Required", "SkuPriceId_Nullable"]
     not VALIDATOR.exists(), reason="the FOCUS validator is not there; `make test` sets it up (requirements/focus.txt)"
 )
 def test_focus__of_a_real_export__passes_the_validator(trade: Trade, tmp_path: Path) -> None:
-    invoice = all_kinds(trade)
-    documents = [document_of(invoice), credit_note_document(credit(invoice, "100.00", "100", "19"))]
+    credit(all_kinds(trade), "100.00", "100", "19")
+    make_invoice(trade, month=date(2026, 9, 1))
+    other = make_trade(provider=trade.provider, resource="elsewhere")
+    make_invoice(other, month=date(2026, 9, 1))
     export, answer, overrides = tmp_path / "focus.csv", tmp_path / "answer.xml", tmp_path / "overrides.yaml"
-    export.write_text(focus.focus_csv(documents))
+    export.write_text("".join(exports.stream("focus", Invoice.objects.order_by("provider_id", "number"))))
     overrides.write_text("".join(["overrides:\n", *(f"  - {name}\n" for name in AT_ODDS)]))
     packages = next(VALIDATOR.parent.parent.glob("lib/python*/site-packages"))
     command = [
@@ -338,5 +416,7 @@ def test_focus__of_a_real_export__passes_the_validator(trade: Trade, tmp_path: P
     failed = [case.get("name") for case in told.iter("testcase") if case.find("failure") is not None]
     assert (failed, told.get("tests"), told.get("skipped")) == ([], "133", "2")
     rows = list(csv.DictReader(io.StringIO(export.read_text())))
+    assert len({row["InvoiceId"] for row in rows}) == 3
+    assert len({row["BillingAccountId"] for row in rows}) == 2
     assert all("ResourceId" in row for row in rows)
     assert all(row["SkuPriceId"] for row in rows if row["ChargeCategory"] in {"Usage", "Purchase"})

@@ -18,16 +18,20 @@ from bursar.billing.models import (
     InvoiceLine,
     InvoiceTax,
     Payment,
+    Seller,
     TaxRate,
 )
 from bursar.billing.verification import verify
 from bursar.catalogue import services as catalogue
 from bursar.catalogue.errors import InvalidInput, PriceInThePast
+from bursar.catalogue.models import ServiceProvider
 from bursar.events.models import Event
 from bursar.kernel.errors import DomainError
+from bursar.kernel.refusals import words as refusal_words
 from bursar.provisioning.models import ResourceFact
 from bursar.structure import services as structure
 from bursar.structure.errors import InvalidValue, SellsInItsCurrency, TextMissing
+from bursar.structure.models import Organization
 from bursar.structure.roles import NotAllowed
 from tests.factories.selling import (
     Shop,
@@ -244,10 +248,10 @@ def test_take_back_payment__of_a_prepayment__it_is_there_again(shop: Shop) -> No
 @pytest.mark.parametrize(
     ("amount", "refusal", "says"),
     [
-        ("100.01", errors.PaymentTooLarge, "100.00"),
+        ("100.01", errors.PaymentTooLarge, "100.00 EUR are due. Note at most that; give the rest as a prepayment."),
         ("0", errors.AmountNotPositive, ""),
         ("-5", errors.AmountNotPositive, ""),
-        ("1.001", errors.AmountNotInCurrency, "2"),
+        ("1.001", errors.AmountNotInCurrency, "EUR has 2 decimals and at most 10 digits before them."),
         ("NaN", errors.AmountNotInCurrency, ""),
         ("1e30", errors.AmountNotInCurrency, ""),
     ],
@@ -258,7 +262,7 @@ def test_note_payment__not_possible__refused_and_nothing_written(
     invoice = july(shop)
     with pytest.raises(refusal) as refused:
         billing.note_payment(invoice_id=invoice.pk, amount=D(amount), by=None, at=when(9, 8))
-    assert says in str(refused.value)
+    assert says in refusal_words(refused.value, str)
     assert (Payment.objects.count(), figures(invoice)[3:]) == (0, (D(0), "issued"))
 
 
@@ -325,7 +329,7 @@ def test_credit_invoice__what_it_used_of_a_credit__is_there_again(shop: Shop) ->
     charge = InvoiceLine.objects.get(invoice=invoice, kind="charge")
     with pytest.raises(errors.CreditNoteBeyondInvoice) as refused:
         billing.credit_invoice(invoice_id=invoice.pk, reason="No", amounts={charge.pk: D(100)}, by=None, at=when(9, 8))
-    assert refused.value.left == "80.000"
+    assert refused.value.left == "80.00"
     billing.credit_invoice(invoice_id=invoice.pk, reason="Yes", by=None, at=when(9, 8))
     credit.refresh_from_db()
     assert (credit.used, figures(invoice)[4]) == (D(0), "credited")
@@ -341,8 +345,9 @@ def test_credit_invoice__not_possible__refused_and_no_number_given(
 ) -> None:
     invoice = july(shop)
     line = InvoiceLine.objects.get(invoice=invoice)
-    with pytest.raises(refusal):
+    with pytest.raises(refusal) as refused:
         billing.credit_invoice(invoice_id=invoice.pk, reason="No", amounts={line.pk: D(amount)}, by=None, at=when(9, 8))
+    assert getattr(refused.value, "left", "100.00") == "100.00"
     with pytest.raises(errors.LineNotOfInvoice):
         billing.credit_invoice(invoice_id=invoice.pk, reason="No", amounts={line.pk + 1: D(1)}, by=None, at=when(9, 8))
     with pytest.raises(TextMissing):
@@ -436,6 +441,33 @@ def test_compensate__not_possible__refused_and_nothing_written(shop: Shop) -> No
     assert Compensation.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("currency", "paid", "due", "left"), [("JPY", "91", "9", "9"), ("KWD", "90.629", "9.371", "9.371")]
+)
+def test_refusals_and_events__of_money__have_the_decimals_of_the_currency(
+    currency: str, paid: str, due: str, left: str
+) -> None:
+    shop = make_shop({"base": (100, 1)}, components=TWO_TAXES, currency=currency)
+    make_running(shop, at=when(1))
+    invoice = july(shop)
+    line = InvoiceLine.objects.get(invoice=invoice)
+    noted = billing.note_payment(invoice_id=invoice.pk, amount=D(paid), by=None, at=when(9, 8))
+    with pytest.raises(errors.PaymentTooLarge) as refused:
+        billing.note_payment(invoice_id=invoice.pk, amount=D(10), by=None, at=when(9, 8))
+    assert (refused.value.due, refused.value.currency) == (due, currency)
+    billing.credit_invoice(invoice_id=invoice.pk, reason="Some", amounts={line.pk: D(paid)}, by=None, at=when(9, 8))
+    with pytest.raises(errors.CreditNoteTooLarge) as beyond:
+        billing.credit_invoice(invoice_id=invoice.pk, reason="More", amounts={line.pk: D(10)}, by=None, at=when(9, 8))
+    assert (beyond.value.left, beyond.value.currency) == (left, currency)
+    facts = dict(Event.objects.filter(subject_type="invoice", subject_id=invoice.pk).values_list("kind", "facts"))
+    assert facts["invoice.payment_noted"]["amount"] == paid
+    assert facts["invoice.credited"]["total"] == paid
+    credit = Credit.objects.get(of_credit_note__isnull=False)
+    billing.withdraw_credit(credit_id=credit.pk, by=None, at=when(9, 8))
+    withdrawn = Event.objects.get(kind="credit.withdrawn", subject_id=credit.pk)
+    assert withdrawn.facts["amount"] == str(noted.amount + D(paid) - D(100))
+
+
 # ------------------------------------------------------------------------------------------------ settings and what stays
 def test_edit_seller__numbers_and_days__stand_on_what_is_issued_next(shop: Shop) -> None:
     billing.edit_seller(
@@ -457,6 +489,41 @@ def test_edit_seller__numbers_and_days__stand_on_what_is_issued_next(shop: Shop)
         billing.edit_seller(provider=shop.provider, last_invoice=7, by=None, at=when(9, 8))
     with pytest.raises(NotAllowed):
         billing.edit_seller(provider=shop.provider, due_days=1, by=shop.world.owner, at=when(9, 8))
+
+
+@pytest.mark.parametrize(
+    "first", [date(1, 1, 1), date(1926, 7, 1), date(2025, 12, 31), date(2036, 8, 1), date(9999, 12, 31)]
+)
+def test_edit_seller__first_month_before_anything_was_sold_or_far_ahead__refused_and_nothing_written(
+    shop: Shop, first: date
+) -> None:
+    with pytest.raises(errors.FirstMonthNotPossible) as refused:
+        billing.edit_seller(provider=shop.provider, bills_from=first, note="x", by=None, at=when(2))
+    assert refusal_words(refused.value, str) == (
+        "The first month that is billed can be January 2026 at the earliest, because nothing was sold before, and July"
+        " 2036 at the latest."
+    )
+    seller = Seller.objects.get(provider=shop.provider)
+    assert (seller.bills_from, seller.closed_until, seller.note) == (JULY, JULY, "")
+
+
+def test_edit_seller__first_month__from_the_authorization_on_by_the_sellers_calendar(shop: Shop) -> None:
+    for first in (date(2026, 1, 1), date(2036, 7, 31)):
+        seller = billing.edit_seller(provider=shop.provider, bills_from=first, by=None, at=when(2))
+        assert seller.bills_from == first.replace(day=1)
+    # Authorized again in August: what it sold since 1 July is billed all the same, and nothing before.
+    ServiceProvider.objects.filter(pk=shop.provider.pk).update(authorized_at=when(1, 8))
+    again = ServiceProvider.objects.select_related("organization").get(pk=shop.provider.pk)
+    assert billing.edit_seller(provider=again, bills_from=JULY, by=None, at=when(2, 8)).bills_from == JULY
+    with pytest.raises(errors.FirstMonthNotPossible) as refused:
+        billing.edit_seller(provider=again, bills_from=date(2026, 6, 1), by=None, at=when(2, 8))
+    assert refused.value.first == "July 2026"
+    # When July begins in UTC, it is still June in Honolulu.
+    Organization.objects.filter(pk=again.organization_id).update(time_zone="Pacific/Honolulu")
+    again.organization.refresh_from_db()
+    assert billing.edit_seller(provider=again, bills_from=date(2026, 6, 1), by=None, at=when(2, 8)).bills_from == date(
+        2026, 6, 1
+    )
 
 
 def test_edit_buyer__what_stands_on_invoices__as_it_was_at_issuing(shop: Shop) -> None:

@@ -487,6 +487,7 @@ page("my_account_disconnect", None, OWN, see=NOWHERE, backend="backend")
 # invoices
 for name in ("invoices", "provider_invoices", "provider_credits", "provider_revenue"):
     page(name, LOGIN)
+page("invoices_export", LOGIN)
 page("invoice", SEES_INVOICE, pk="invoice")
 page("invoice", SEES_INVOICE, pk="open_invoice")
 page("invoice_download", SEES_INVOICE, pk="invoice", form="csv_form")
@@ -501,6 +502,9 @@ page("compensation_withdraw", None, INVOICES, pk="compensation")
 for name in ("provider_seller", "credit_give", "compensation_make"):
     page(name, INVOICES, INVOICES, see=SEES_REVENUE, slug="centre_slug")
 page("provider_refresh", None, INVOICES, see=SEES_REVENUE, slug="centre_slug")
+page(
+    "provider_close_month", None, INVOICES, see=SEES_REVENUE, slug="centre_slug", body=lambda w: {"month": "2026-10-01"}
+)
 page("organization_billing", SEES_BILLS, pk="university")
 page("buyer_edit", *[may(P.EDIT_ORGANIZATION, "university")] * 2, pk="university")
 page("project_costs", SEES_COSTS, pk="project")
@@ -1219,6 +1223,7 @@ page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")
 op("GET", "/invoices", LOGIN)
 for path in ("", "/lines", "/download/{form}"):
     op("GET", f"/invoices/{{invoice_id}}{path}", SEES_INVOICE)
+op("GET", "/invoice-exports/{form}", LOGIN)
 op("GET", "/invoice-lines/{line_id}", SEES_INVOICE | SEES_COSTS)
 op("GET", "/invoice-lines/{line_id}/usage", SEES_INVOICE | SEES_COSTS)
 op("POST", "/invoices/{invoice_id}/issue", INVOICES, none, invoice_id="open_invoice")

@@ -39,3 +39,14 @@ def test_rounded__any_amount__is_the_nearest_and_keeps_its_sign(amount: Fraction
 
 def test_str__large_amount__is_grouped() -> None:
     assert str(Money.rounded(Decimal("1234567.5"), "EUR")) == "1,234,567.50 EUR"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "expected"),
+    [("9.370", "EUR", "9.37"), ("9.000", "JPY", "9"), ("9.371", "KWD", "9.371"), ("0.000", "EUR", "0.00"),
+     ("1234567.500", "EUR", "1234567.50"), ("-1E+3", "JPY", "-1000")],
+)  # fmt: skip
+def test_plain__as_a_table_keeps_it__has_the_decimals_of_its_currency(
+    amount: str, currency: str, expected: str
+) -> None:
+    assert Money.rounded(Decimal(amount), currency).plain == expected

@@ -5,6 +5,7 @@ a recomputation are several transactions, because what is known is fixed before;
 """
 
 from bursar.billing.services._common import today_of
+from bursar.billing.services.closings import ask_to_close
 from bursar.billing.services.credit_notes import credit_invoice
 from bursar.billing.services.credits import compensate, give_credit, withdraw_compensation, withdraw_credit
 from bursar.billing.services.invoices import Closed, close_due_months, close_month, issue_invoice, refresh
@@ -14,6 +15,7 @@ from bursar.billing.services.sellers import edit_buyer, edit_seller, set_tax_rat
 
 __all__ = [
     "Closed",
+    "ask_to_close",
     "close_due_months",
     "close_month",
     "compensate",

@@ -22,7 +22,7 @@ from bursar.structure.models import Organization, Person
 from bursar.structure.roles import Permission, may, require
 
 INVOICE_RELATED: Final = ("provider__organization", "customer")
-AMOUNT_MAX: Final = Decimal(10**10)  # what a unit price can hold
+WHOLE_DIGITS_MAX: Final = 10  # what a unit price can hold
 
 
 def terms_of(provider: ServiceProvider) -> Terms:
@@ -97,13 +97,13 @@ def check_amount(value: Decimal, currency: str) -> Decimal:
     raises   AmountNotPositive, AmountNotInCurrency
     """
     digits = minor_digits(currency)
-    if not value.is_finite() or value >= AMOUNT_MAX:
-        raise AmountNotInCurrency(currency=currency, digits=digits)
+    if not value.is_finite() or value >= 10**WHOLE_DIGITS_MAX:
+        raise AmountNotInCurrency(currency=currency, digits=digits, whole=WHOLE_DIGITS_MAX)
     if value <= 0:
         raise AmountNotPositive
     exponent = value.normalize().as_tuple().exponent
     if isinstance(exponent, int) and -exponent > digits:
-        raise AmountNotInCurrency(currency=currency, digits=digits)
+        raise AmountNotInCurrency(currency=currency, digits=digits, whole=WHOLE_DIGITS_MAX)
     return value.quantize(Decimal(1).scaleb(-digits))
 
 

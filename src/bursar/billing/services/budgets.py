@@ -40,7 +40,7 @@ from bursar.structure.values import clean_currency
 Action = BudgetThreshold.Action
 USUAL_THRESHOLDS: Final = (Threshold(75, Action.TELL), Threshold(90, Action.TELL), Threshold(100, Action.TELL))
 THRESHOLDS_MAX: Final = 12
-AMOUNT_MAX: Final = Decimal(10) ** 15
+WHOLE_DIGITS_MAX: Final = 15
 REASON_LENGTH_MAX: Final = 500
 _EFFECTS: Final = {Action.HOLD: SpendingHold.Effect.ORDERS, Action.PAUSE: SpendingHold.Effect.RESOURCES}
 
@@ -49,13 +49,13 @@ _EFFECTS: Final = {Action.HOLD: SpendingHold.Effect.ORDERS, Action.PAUSE: Spendi
 def check_budget(value: Decimal, currency: str) -> Decimal:
     """raises   BudgetNegative, AmountNotInCurrency"""
     digits = minor_digits(currency)
-    if not value.is_finite() or abs(value) >= AMOUNT_MAX:
-        raise AmountNotInCurrency(currency=currency, digits=digits)
+    if not value.is_finite() or abs(value) >= 10**WHOLE_DIGITS_MAX:
+        raise AmountNotInCurrency(currency=currency, digits=digits, whole=WHOLE_DIGITS_MAX)
     if value < 0:
         raise BudgetNegative
     rounded = value.quantize(Decimal(1).scaleb(-digits))
     if rounded != value:
-        raise AmountNotInCurrency(currency=currency, digits=digits)
+        raise AmountNotInCurrency(currency=currency, digits=digits, whole=WHOLE_DIGITS_MAX)
     return rounded
 
 

@@ -16,7 +16,7 @@ from bursar.billing.models import Credit, CreditNote, CreditNoteLine, Cut, Invoi
 from bursar.billing.reckoning import Terms, adjustments, invoiced, key_of, rate
 from bursar.billing.services._common import lock_invoice, lock_seller, seller_of, state_of, tell, terms_of_invoice
 from bursar.billing.services.credits import give_back
-from bursar.kernel.money import minor_units
+from bursar.kernel.money import Money, minor_units
 from bursar.structure.models import Person
 from bursar.structure.text import clean_line
 
@@ -84,7 +84,7 @@ def _write(
         raise NothingToCredit
     most = invoice.total - invoice.credited
     if net + tax > most:
-        raise CreditNoteBeyondInvoice(left=str(most), currency=invoice.currency)
+        raise CreditNoteBeyondInvoice(left=Money.rounded(most, invoice.currency).plain, currency=invoice.currency)
     seller.last_credit_note += 1
     seller.save(update_fields=["last_credit_note"])
     note = CreditNote.objects.create(
@@ -112,9 +112,10 @@ def _write(
             used[credit] = used.get(credit, Decimal(0)) - value
     give_back(used)
     _settle(invoice, note, by=by, at=at)
+    total = Money.rounded(note.total, invoice.currency).plain
     tell(
         "invoice.credited", invoice, customer=invoice.customer_id, provider=invoice.provider,
-        facts={"credit_note": note.number_text, "total": str(note.total), "currency": invoice.currency, "reason": reason},
+        facts={"credit_note": note.number_text, "total": total, "currency": invoice.currency, "reason": reason},
         by=by, at=at,
     )  # fmt: skip
     return note
@@ -129,7 +130,9 @@ def _checked(amounts: Mapping[int, Decimal], left: Mapping[int, Decimal], invoic
         whole = isinstance(exponent, int) and -exponent <= terms_of_invoice(invoice).digits
         most = left[pk]
         if not whole or (value > most if most >= 0 else value < most) or value * most < 0:
-            raise CreditNoteTooLarge(line=pk, left=str(most), currency=invoice.currency)
+            raise CreditNoteTooLarge(
+                line=pk, left=Money.rounded(most, invoice.currency).plain, currency=invoice.currency
+            )
     return dict(amounts)
 
 

@@ -21,6 +21,7 @@ from bursar.billing.models import Compensation, Credit
 from bursar.billing.services._common import check_amount, seller_of, tell, today_of
 from bursar.catalogue.errors import InvalidInput
 from bursar.catalogue.models import Offering, ServiceProvider
+from bursar.kernel.money import Money
 from bursar.provisioning.models import Resource
 from bursar.structure.models import Organization, Person, Project, Workspace
 from bursar.structure.roles import Permission, may, require
@@ -195,14 +196,16 @@ def _sees(row: Credit | Compensation, by: Person | None, at: datetime) -> bool:
 
 
 def _tell_of_credit(kind: str, credit: Credit, amount: Decimal, *, by: Person | None, at: datetime) -> None:
+    plain = Money.rounded(amount, credit.currency).plain
     tell(
         kind, credit, customer=credit.customer_id, provider=credit.provider, project_id=credit.project_id,
-        facts={"kind": credit.kind, "amount": str(amount), "currency": credit.currency}, by=by, at=at,
+        facts={"kind": credit.kind, "amount": plain, "currency": credit.currency}, by=by, at=at,
     )  # fmt: skip
 
 
 def _tell_of_compensation(kind: str, row: Compensation, *, by: Person | None, at: datetime) -> None:
+    plain = Money.rounded(row.amount, row.currency).plain
     tell(
         kind, row, customer=row.customer_id, provider=row.provider,
-        facts={"amount": str(row.amount), "currency": row.currency, "reason": row.reason}, by=by, at=at,
+        facts={"amount": plain, "currency": row.currency, "reason": row.reason}, by=by, at=at,
     )  # fmt: skip

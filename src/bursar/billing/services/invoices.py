@@ -130,13 +130,8 @@ def close_month(
     require(by, Permission.MANAGE_INVOICES, provider.organization, at)
     seller, terms = seller_of(provider, at), terms_of(provider)
     month = month.replace(day=1)
-    if month < seller.closed_until:
-        if month < seller.bills_from:
-            raise MonthNotBilled(seller=str(seller), first=_words(seller.bills_from))
+    if is_closed(seller, terms, month, at):
         return Closed(0, 0, ())
-    _check_over(seller, terms, month, at)
-    if month > seller.closed_until:
-        raise OlderMonthOpen(older=_words(seller.closed_until), month=_words(month))
     cut = take_cut(seller=seller, at=at)
     rating = None if told is None else (lambda done, count: told("rated", done, count))
     work = _reckon(seller, terms, month, cut, told=rating)
@@ -150,6 +145,21 @@ def close_month(
             told("issued", customers.index(batch[-1]) + 1, len(customers))
     _close(seller, month, cut, by=by, at=at)
     return Closed(len(numbers), lines, tuple(numbers))
+
+
+def is_closed(seller: Seller, terms: Terms, month: date, at: datetime) -> bool:
+    """Whether a month is closed; one that is open can be closed now, or is refused.
+
+    raises   MonthNotBilled, MonthNotOver, OlderMonthOpen
+    """
+    if month < seller.bills_from:
+        raise MonthNotBilled(seller=str(seller), first=month_in_words(seller.bills_from))
+    if month < seller.closed_until:
+        return True
+    _check_over(seller, terms, month, at)
+    if month > seller.closed_until:
+        raise OlderMonthOpen(older=month_in_words(seller.closed_until), month=month_in_words(month))
+    return False
 
 
 def close_due_months(*, provider: ServiceProvider, at: datetime) -> list[date]:
@@ -179,7 +189,7 @@ def issue_invoice(*, invoice_id: int, by: Person | None, at: datetime) -> Invoic
     _check_over(seller, terms, invoice.month, at)
     first = _first_open(seller, [invoice.customer_id])[invoice.customer_id][0]
     if invoice.month > first:
-        raise OlderMonthOpen(older=_words(first), month=_words(invoice.month))
+        raise OlderMonthOpen(older=month_in_words(first), month=month_in_words(invoice.month))
     work = _reckon(seller, terms, invoice.month, take_cut(seller=seller, at=at), customers=[invoice.customer_id])
     issued = _write(seller, work, [invoice.customer_id], issue=True, by=by, at=at)
     if issued:
@@ -192,10 +202,10 @@ def issue_invoice(*, invoice_id: int, by: Person | None, at: datetime) -> Invoic
 
 def _check_over(seller: Seller, terms: Terms, month: date, at: datetime) -> None:
     if terms.start(next_month(month)) > at:
-        raise MonthNotOver(month=_words(month), seller=str(seller))
+        raise MonthNotOver(month=month_in_words(month), seller=str(seller))
 
 
-def _words(month: date) -> str:
+def month_in_words(month: date) -> str:
     return str(date_format(month, "F Y"))
 
 

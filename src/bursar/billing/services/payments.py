@@ -9,6 +9,7 @@ from django.db.models import F
 from bursar.billing.errors import PaidInTheFuture, PaymentNotFound, PaymentSettled, PaymentTakenBack, PaymentTooLarge
 from bursar.billing.models import Credit, Invoice, Payment
 from bursar.billing.services._common import check_amount, due_of, lock_invoice, state_of, tell, today_of
+from bursar.kernel.money import Money
 from bursar.structure.models import Person
 from bursar.structure.text import clean_line
 
@@ -37,7 +38,9 @@ def note_payment(
         raise PaidInTheFuture
     due = due_of(invoice)
     if amount > due:
-        raise PaymentTooLarge(due=str(max(due, Decimal(0))), currency=invoice.currency)
+        raise PaymentTooLarge(
+            due=Money.rounded(max(due, Decimal(0)), invoice.currency).plain, currency=invoice.currency
+        )
     payment = Payment.objects.create(
         invoice=invoice,
         amount=amount,
@@ -97,8 +100,9 @@ def _set_paid(invoice: Invoice, paid: Decimal) -> None:
 
 def _tell(kind: str, payment: Payment, *, by: Person | None, at: datetime) -> None:
     invoice = payment.invoice
+    amount = Money.rounded(payment.amount, invoice.currency).plain
     tell(
         kind, invoice, customer=invoice.customer_id, provider=invoice.provider,
-        facts={"payment": payment.pk, "amount": str(payment.amount), "currency": invoice.currency, "state": invoice.state},
+        facts={"payment": payment.pk, "amount": amount, "currency": invoice.currency, "state": invoice.state},
         by=by, at=at,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from bursar.engine.rating.calendar import FIRST_HALF, Month, day_starts, days_of, months_of
 from bursar.engine.rating.exact import text
@@ -72,6 +72,28 @@ def boundaries(history: History, tariff: Tariff, month: Month, zone: tzinfo) -> 
             )
         )
     )
+
+
+class Stretch(NamedTuple):
+    """A part of a month in which a component's use costs the same: by this plan and price version; None = by none."""
+
+    start: datetime
+    end: datetime
+    plan: int | None
+    version: int | None
+
+
+def stretches(history: History, tariff: Tariff, month: Month, zone: tzinfo, component: int) -> list[Stretch]:
+    """A whole month, cut at its boundaries, with what a component's use costs by in each part."""
+    ats = [month.start(zone), *boundaries(history, tariff, month, zone)]
+    life = Life(history)
+    found = []
+    for start, end in zip(ats, [*ats[1:], month.end(zone)], strict=True):
+        plan = life.plans.at(start)
+        versions = tariff.versions.get((plan, component)) if plan is not None else None
+        version = versions.at(start) if versions else None
+        found.append(Stretch(start, end, plan, version.number if version else None))
+    return found
 
 
 @dataclass(slots=True)

@@ -6,9 +6,11 @@ from typing import Any
 
 from django import template
 from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bursar.billing.documents import Line, amount_due, last_day, plain, tax_words
-from bursar.billing.lookup import is_due_and_late
+from bursar.billing.lookup import Closable, is_due_and_late
 from bursar.billing.models import Invoice
 from bursar.web.templatetags.bursar import grouped
 
@@ -32,6 +34,28 @@ def invoice_state(context: dict[str, Any], invoice: Invoice) -> str:
 @register.filter
 def month(day: date) -> str:
     return formats.date_format(day, "YEAR_MONTH_FORMAT")
+
+
+@register.simple_tag
+def closing_question(one: Closable) -> str:
+    """`{% closing_question one as question %}`: what is asked before a month is closed."""
+    name = month(one.month)
+    told = [
+        ngettext(
+            "Close {month} and issue its {n} invoice? It gets a number; this cannot be undone.",
+            "Close {month} and issue its {n} invoices? They get their numbers; this cannot be undone.",
+            one.count,
+        ).format(month=name, n=one.count)
+        if one.count
+        else _("Close {month}, which has no invoices? This cannot be undone.").format(month=name)
+    ]
+    if one.in_grace:
+        told.append(
+            _(
+                "The days of grace last to {day}: what is told of it from now on is an adjustment of the next month."
+            ).format(day=formats.date_format(one.grace_to))
+        )
+    return " ".join(told)
 
 
 @register.filter

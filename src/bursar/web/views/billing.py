@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.db.models import F
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import formats
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_POST
 from bursar.billing import exports, focus, lookup, pdf, selectors, services
 from bursar.billing.asking import ask_to_refresh
 from bursar.billing.documents import Document, credit_note_document, day_of, document_of, named
+from bursar.billing.errors import SpanNotPossible
 from bursar.billing.explanation import explain
 from bursar.billing.models import Buyer, Invoice, InvoiceLine, TaxRate
 from bursar.billing.selectors import Cost, Revenue
@@ -32,6 +34,8 @@ from bursar.web.billing_forms import (
     CompensationForm,
     CreditForm,
     CreditNoteForm,
+    ExportForm,
+    MonthForm,
     PaymentForm,
     SellerForm,
     TaxRateForm,
@@ -46,6 +50,7 @@ from bursar.web.views.structure import at_of, viewer_of
 
 LINES_TYPED_MAX: Final = 200  # a credit note of an invoice with more is written by the API, or for all of it
 LINES_SHOWN_MAX: Final = 500
+SELLERS_SHOWN_MAX: Final = 50
 STATES: Final = (
     ("open", gettext_lazy("Provisional")),
     ("unpaid", gettext_lazy("To be paid")),
@@ -106,13 +111,42 @@ def invoices(request: HttpRequest) -> HttpResponse:
 
 def provider_invoices(request: HttpRequest) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
-    managed = lookup.sellers_seen(viewer, at, Permission.MANAGE_INVOICES)
+    managed = list(lookup.sellers_seen(viewer, at, Permission.MANAGE_INVOICES)[:SELLERS_SHOWN_MAX])
+    closings = lookup.closable(managed, at)
     context = {
         "listing": _listing(request, lookup.owed_to(viewer, at), is_seller=True),
         "is_seller": True,
-        "managed": list(managed[:50]),
+        "managed": managed,
+        "closings": closings,
+        "moving": any(one.is_running for one in closings),
     }
     return page(request, "bursar/billing/invoices.html", context)
+
+
+def invoices_export(request: HttpRequest) -> HttpResponseBase:
+    """All issued invoices of a span of months, of one other side or of all."""
+    viewer, at = viewer_of(request), at_of(request)
+    form = ExportForm(request.GET)
+    back = "provider_invoices" if request.GET.get("side") == "seller" else "invoices"
+    if not form.is_valid():
+        messages.error(request, _("Choose a first and a last month."))
+        return redirect(back)
+    asked = form.cleaned_data
+    rows = lookup.of_side(asked["side"], viewer, at)
+    for name in ("customer", "provider"):
+        if asked[name] is not None:
+            rows = rows.filter(**{name: asked[name]})
+    try:
+        found = lookup.of_span(rows, first=asked["from"], last=asked["to"])
+    except SpanNotPossible:
+        messages.error(request, _("Choose a first and a last month."))
+        return redirect(back)
+    kind, ending = exports.FORMS[asked["form"]]
+    name = f"invoices-{asked['from']:%Y-%m}-to-{asked['to']:%Y-%m}.{ending}"
+    disposition = content_disposition_header(True, name) or "attachment"
+    return StreamingHttpResponse(
+        exports.stream(asked["form"], found), content_type=kind, headers={"Content-Disposition": disposition}
+    )
 
 
 # ------------------------------------------------------------------------------------------------ one invoice
@@ -292,6 +326,23 @@ def provider_refresh(request: HttpRequest, slug: str) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
     ask_to_refresh(provider=lookup.seller_seen(viewer, at, slug=slug), by=viewer, at=at)
     messages.success(request, _("The open invoices are being computed. Look again in a minute."))
+    return redirect("provider_invoices")
+
+
+@require_POST
+@refusals_as_messages(to=lambda **_named: reverse("provider_invoices"))
+def provider_close_month(request: HttpRequest, slug: str) -> HttpResponse:
+    """The closing takes transactions of its own, so a job does it."""
+    viewer, at = viewer_of(request), at_of(request)
+    provider = lookup.seller_seen(viewer, at, slug=slug)
+    require(viewer, Permission.MANAGE_INVOICES, provider.organization, at)
+    form = MonthForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Choose a month."))
+        return redirect("provider_invoices")
+    closing = services.ask_to_close(provider=provider, month=form.cleaned_data["month"], by=viewer, at=at)
+    if closing is None:
+        messages.info(request, _("This month is closed already."))
     return redirect("provider_invoices")
 
 
@@ -660,6 +711,7 @@ def organization_card(viewer: Viewer, organization: Organization) -> Panel | Non
 
 urlpatterns = [
     path("invoices/", invoices, name="invoices"),
+    path("invoices/export/", invoices_export, name="invoices_export"),
     path("invoices/<int:pk>/", invoice, name="invoice"),
     path("invoices/<int:pk>/download/<slug:form>/", invoice_download, name="invoice_download"),
     path("invoices/<int:pk>/issue/", invoice_issue, name="invoice_issue"),
@@ -675,6 +727,7 @@ urlpatterns = [
     path("provider/revenue/", provider_revenue, name="provider_revenue"),
     path("providers/<slug:slug>/billing/", provider_seller, name="provider_seller"),
     path("providers/<slug:slug>/refresh-invoices/", provider_refresh, name="provider_refresh"),
+    path("providers/<slug:slug>/close-month/", provider_close_month, name="provider_close_month"),
     path("providers/<slug:slug>/credits/new/", credit_give, name="credit_give"),
     path("providers/<slug:slug>/compensations/new/", compensation_make, name="compensation_make"),
     path("organizations/<int:pk>/billing/", organization_billing, name="organization_billing"),
