@@ -87,7 +87,8 @@ function options(chart) {
     return {
         ...common,
         grid: { left: 8, right: 16, top: 32, bottom: chart.zoom ? 72 : chart.series.length > 1 ? 36 : 8, containLabel: true },
-        legend: chart.series.length > 1 ? { bottom: chart.zoom ? 40 : 0, textStyle: { color: text } } : undefined,
+        // In one row that can be turned: rows below each other would lie over the axis where the page is narrow.
+        legend: chart.series.length > 1 ? { type: "scroll", bottom: chart.zoom ? 40 : 0, textStyle: { color: text }, pageTextStyle: { color: muted }, pageIconColor: text, pageIconInactiveColor: faint } : undefined,
         dataZoom: chart.zoom ? [{ type: "inside" }, { type: "slider", height: 24, bottom: 4 }] : undefined,
         xAxis: {
             type: chart.time ? "time" : "category",

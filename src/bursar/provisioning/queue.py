@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from procrastinate.contrib.django import app
 
-from bursar.events.jobs import defer
+from bursar.events.jobs import defer, waiting
 
 TASKS: Final = "bursar.provisioning.tasks"
 
@@ -23,9 +23,11 @@ def ask_to_reconcile(resource_id: int, *, run_at: datetime | None = None) -> Non
     defer(_task("reconcile_resource"), queueing_lock=lock, run_at=run_at, resource_id=resource_id)
 
 
-def ask_to_sync(resource_id: int) -> None:
-    """Have a matching resource's members and quota told to its backend again where they differ."""
-    defer(_task("sync_resource"), queueing_lock=f"sync-{resource_id}", resource_id=resource_id)
+def ask_to_sync(*resource_ids: int) -> None:
+    """Have matching resources' members and quota told to their backend again where they differ."""
+    locks = {f"sync-{resource_id}": resource_id for resource_id in resource_ids}
+    for lock in sorted(locks.keys() - waiting(locks)):
+        defer(_task("sync_resource"), queueing_lock=lock, resource_id=locks[lock])
 
 
 def ask_to_keep_accounts(backend_id: int) -> None:

@@ -155,8 +155,7 @@ def end_resource(resource_id: int) -> None:
 @app.task(name="bursar.provisioning.tasks.read_events", queue=QUEUE, queueing_lock="provisioning-events")
 def read_events(timestamp: int) -> None:
     """Have the resources synced whose wallets or members changed."""
-    for resource_id in wakes.resources_to_sync():
-        ask_to_sync(resource_id)
+    ask_to_sync(*wakes.resources_to_sync())
 
 
 @app.periodic(cron="*/5 * * * *")
@@ -168,8 +167,7 @@ def sync_all(timestamp: int) -> None:
     )
     offerings = Offering.objects.filter(pk__in=live.values("offering_id")).select_related("backend")
     kept = [o.pk for o in offerings if can(o, EnforcesQuota, ManagesMembers, ManagesAccounts)]
-    for resource_id in live.filter(offering__in=kept).values_list("pk", flat=True):
-        ask_to_sync(resource_id)
+    ask_to_sync(*live.filter(offering__in=kept).values_list("pk", flat=True))
 
 
 @app.task(name="bursar.provisioning.tasks.mend_resource", queue=QUEUE)

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,25 +24,37 @@ from bursar.provisioning.services._common import RESOURCE_RELATED
 from bursar.structure.models import Membership
 from bursar.structure.roles import Role
 from bursar.structure.services.memberships import end_membership
-from tests.factories.provisioning import World, make_world, place_order, run_jobs
+from tests.factories.provisioning import World, give_quota, make_world, place_order, run_jobs
 from tests.factories.site import Site, make_site, move_to_site
-from tests.factories.structure import make_membership, make_person
+from tests.factories.structure import make_membership, make_person, make_project, make_workspace
 
 pytestmark = pytest.mark.django_db
 
 
-class Story:
-    """One world, one site, a clock that goes on, and dice."""
+def more_projects(world: World, count: int) -> list[World]:
+    """The world, and the same with another project of the university in its place, each with quota of its own."""
+    worlds = [world]
+    for _ in range(count - 1):
+        project = make_project(organization=world.university, pi=world.pi, at=world.at)
+        worlds.append(replace(world, project=project, workspace=make_workspace(project)))
+        for category in (world.cpu, world.disk):
+            give_quota(worlds[-1], category, 1_000_000)
+    return worlds
 
-    def __init__(self, world: World, site: Site, seed: int) -> None:
-        self.world, self.site, self.dice = world, site, random.Random(seed)
+
+class Story:
+    """One world with its projects, one site, a clock that goes on, and dice."""
+
+    def __init__(self, worlds: list[World], site: Site, seed: int) -> None:
+        self.worlds, self.site, self.dice = worlds, site, random.Random(seed)
+        self.world = world = worlds[0]
         self.at = world.at
         self.agent: Agent | None = None
         self.done: dict[str, int] = {}
 
     # -------------------------------------------------------------------------------------------- what people do
     def order(self) -> None:
-        order = place_order(self.world, name=f"Run {self.dice.randrange(10_000)}", at=self.at)
+        order = place_order(self._project(), name=f"Run {self.dice.randrange(10_000)}", at=self.at)
         self._agree(order)
 
     def _agree(self, order: Order) -> None:
@@ -49,6 +62,9 @@ class Story:
             order.refresh_from_db()
             if order.state == f"pending_{side.value}":
                 services.approve_order(order_id=order.pk, side=side, by=by, at=self.at)
+
+    def _project(self) -> World:
+        return self.dice.choice(self.worlds)
 
     def _any(self, **where: Any) -> Resource:
         rows = list(Resource.objects.filter(desired_gone=False, **where).exclude(state="failed").order_by("pk"))
@@ -72,15 +88,18 @@ class Story:
         self._agree(services.submit_termination(resource_id=resource.pk, by=self.world.pi, at=self.at))
 
     def quota(self) -> None:
-        allocation = Allocation.objects.get(wallet__workspace=self.world.workspace, wallet__category=self.world.cpu)
+        allocation = Allocation.objects.get(
+            wallet__workspace=self._project().workspace, wallet__category=self.world.cpu
+        )
         ticks = self.dice.choice([0, 10, 50, 100]) * 3600
         accounting.change_allocation(allocation=allocation, quota_ticks=ticks, by=None, at=self.at)
 
     def join(self) -> None:
-        make_membership(person=make_person(at=self.at), role=Role.PROJECT_MEMBER, scope=self.world.project, at=self.at)
+        scope = self._project().project
+        make_membership(person=make_person(at=self.at), role=Role.PROJECT_MEMBER, scope=scope, at=self.at)
 
     def part(self) -> None:
-        members = Membership.objects.held_at(self.at).filter(project=self.world.project, role=Role.PROJECT_MEMBER)
+        members = Membership.objects.held_at(self.at).filter(project=self._project().project, role=Role.PROJECT_MEMBER)
         end_membership(membership=self.dice.choice(list(members)), by=self.world.pi, at=self.at)
 
     # -------------------------------------------------------------------------------------------- what happens to it
@@ -176,18 +195,19 @@ def wished(world: World, at: datetime) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("seed", "resources", "steps"),
-    [(1, 4, 15), pytest.param(3, 1000, 600, marks=pytest.mark.soak)],
+    ("seed", "projects", "resources", "steps"),
+    [(1, 2, 4, 15), pytest.param(3, 50, 1000, 300, marks=pytest.mark.soak)],
     ids=["some", "a thousand"],
 )
 def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
-    at: datetime, tmp_path: Path, request: pytest.FixtureRequest, seed: int, resources: int, steps: int
+    at: datetime, tmp_path: Path, request: pytest.FixtureRequest, seed: int, projects: int, resources: int, steps: int
 ) -> None:
     with stated_time(at):
         world = move_to_site(make_world(at=at, quota_gb=1_000_000))
         site = make_site(world, tmp_path / "agent")
         request.addfinalizer(lambda: site.store and site.store.close())
-        story = Story(world, site, seed)
+        worlds = more_projects(world, projects)
+        story = Story(worlds, site, seed)
         for _ in range(resources):
             story.order()
     dice = story.dice
@@ -209,8 +229,9 @@ def test_site__any_mix_of_changes_drops_and_restarts__ends_as_wished(
         for pk, one in site.machine.resources.items()
     }
     assert held == expected
-    promised = sum(one["quota"]["cpu"][0] for one in site.machine.resources.values())
-    allocation = Allocation.objects.get(wallet__workspace=world.workspace, wallet__category=world.cpu)
-    assert promised <= allocation.quota_ticks
+    for one in worlds:
+        allocation = Allocation.objects.get(wallet__workspace=one.workspace, wallet__category=one.cpu)
+        theirs = Resource.objects.filter(workspace=one.workspace, pk__in=held).values_list("pk", flat=True)
+        assert sum(site.machine.resources[pk]["quota"]["cpu"][0] for pk in theirs) <= allocation.quota_ticks
     assert len(story.done) >= 5
     print(f"{steps} steps: {story.done}; {len(expected)} resources")

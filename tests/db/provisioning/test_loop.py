@@ -1,11 +1,13 @@
 """The loop: each kind of answer, newer wishes in between, the same asked twice, shares of a wallet, ends and starts."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import Error, connection, transaction
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bursar.accounting.selectors import verify, wallet_state
 from bursar.catalogue import registry
@@ -35,6 +37,7 @@ from bursar.provisioning.errors import (
     ResourceStepNotOpen,
 )
 from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, ResourceFact, Side, UsageMark
+from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.services import usage
 from bursar.structure.roles import Role
 from tests.factories.provisioning import World, approve_all, make_resource, make_world, place_order, run_jobs
@@ -571,3 +574,16 @@ def test_mend__backend_away__waits_and_says_so(world: World, puppet: Puppet) -> 
     puppet.answers["ensure"] = [away]
     assert not reconcile.mend_resource(resource.pk)
     assert (fresh(resource).message, resource.messages.count()) == ("No route.", 0)
+
+
+def test_ask_to_sync__many_that_wait_already__cost_one_question(
+    django_assert_num_queries: Callable[..., Any],
+) -> None:
+    ask_to_sync(3, 1)
+    with django_assert_num_queries(1):
+        ask_to_sync(*[1, 3] * 50)
+
+    ask_to_sync(1, 2, 3)
+
+    waiting = ProcrastinateJob.objects.filter(task_name="bursar.provisioning.tasks.sync_resource", status="todo")
+    assert list(waiting.order_by("id").values_list("queueing_lock", flat=True)) == ["sync-1", "sync-3", "sync-2"]

@@ -6,8 +6,8 @@ Nothing is written past a service: what stands in the tables afterwards could ha
 import os
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -18,8 +18,9 @@ from django.db import connection
 from bursar.accounting import services as accounting
 from bursar.catalogue import registry
 from bursar.catalogue import services as catalogue
-from bursar.catalogue.models import Backend, Offering, OfferingCategory, Plan, ProductCategory, ServiceProvider
-from bursar.config.demo import world
+from bursar.catalogue.models import Offering, Plan, ProductCategory
+from bursar.config.demo import invoicing, world
+from bursar.config.demo.made import World
 from bursar.engine.apportion import allot
 from bursar.kernel import clock
 from bursar.metering.services import Report, post_reports
@@ -31,11 +32,12 @@ from bursar.provisioning.models import Order, Resource, Side
 from bursar.provisioning.quota import scope_of_usage
 from bursar.provisioning.services import orders, outcome
 from bursar.structure import services as structure
-from bursar.structure.models import Organization, Person, Project, Workspace
+from bursar.structure.models import Person
 from bursar.structure.roles import Role
 
 Say = Callable[[str], None]
-DAYS: Final = 365
+Prices = str | tuple[str, *tuple[tuple[str, str], ...]]
+"""The price of a unit; with (from quantity, price) where use beyond a quantity of the month costs something else."""
 PASSWORD: Final = "bursar demo password"  # noqa: S105 - of people who exist nowhere; the demo answers on loopback only
 
 # How much of what it was given a project has used by today, in thousandths.
@@ -59,39 +61,6 @@ class Metered:
     job: str
 
 
-@dataclass
-class World:
-    """What was made, by the keys of `world`."""
-
-    today: datetime
-    people: dict[str, Person] = field(default_factory=dict)
-    organizations: dict[str, Organization] = field(default_factory=dict)
-    providers: dict[str, ServiceProvider] = field(default_factory=dict)
-    categories: dict[str, ProductCategory] = field(default_factory=dict)
-    shelves: dict[str, OfferingCategory] = field(default_factory=dict)
-    backends: dict[str, Backend] = field(default_factory=dict)
-    offerings: dict[str, Offering] = field(default_factory=dict)
-    projects: dict[str, Project] = field(default_factory=dict)
-    # What is still to be posted, in order of time, one queue per metered resource.
-    pending: list[deque[Report]] = field(default_factory=list)
-    timeline: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
-
-    def then(self, at: datetime, happening: Callable[[], None]) -> None:
-        """Have it happen at its time: the ledger, like the world, knows no way back."""
-        self.timeline.append((at, len(self.timeline), happening))
-
-    def ago(self, days: float) -> datetime:
-        return self.today - timedelta(days=days)
-
-    def workspace(self, key: str) -> Workspace:
-        if key in self.projects:
-            return Workspace.objects.select_related("project__organization").get(project=self.projects[key])
-        return Workspace.objects.select_related("organization").get(organization=self.organizations[key])
-
-    def ticks(self, category: str, amount: int | Decimal) -> int:
-        return self.categories[category].unit.ticks(amount)
-
-
 def load(*, say: Say) -> None:
     """Fill an empty database with the demo nation; its history ends at the present hour.
 
@@ -102,9 +71,11 @@ def load(*, say: Say) -> None:
     steps: list[tuple[str, Callable[[World], None]]] = [
         ("People and organizations", _structure),
         ("Catalogue", _catalogue),
+        ("Sellers, buyers and tax rates", invoicing.set_up),
         ("Projects", _projects),
-        ("A year of allocations, orders and usage", _history),
+        ("A year of allocations, orders, usage and invoices", _history),
         ("Today", _present),
+        ("This month's invoices, and budgets", _spending),
         ("The simulator's share", _make_real),
     ]
     for title, step in steps:
@@ -119,7 +90,7 @@ def load(*, say: Say) -> None:
 
 
 def _structure(made: World) -> None:
-    at = made.ago(DAYS + 10)
+    at = made.ago(world.DAYS + 10)
     for data in world.people():
         made.people[data.key] = structure.register_person(
             email=data.email, full_name=data.full_name, password=None, verified=True, by=None, at=at
@@ -133,8 +104,9 @@ def _structure(made: World) -> None:
             name=organization.name,
             slug=organization.slug,
             country=organization.country,
+            vat_number=organization.vat_number,
             currency="EUR",
-            time_zone="Europe/Copenhagen",
+            time_zone=organization.time_zone,
             url=organization.url,
             by=operator,
             at=at,
@@ -173,7 +145,7 @@ SHELVES: Final = (
 
 
 def _catalogue(made: World) -> None:
-    at = made.ago(DAYS + 5)
+    at = made.ago(world.DAYS + 5)
     operator = made.people["operator"]
     for key in world.PROVIDERS:
         made.providers[key] = catalogue.authorize_provider(organization=made.organizations[key], by=operator, at=at)
@@ -268,7 +240,12 @@ def _offerings(made: World, at: datetime) -> None:
         terms="Use it for research. Do not share your account. Say thank you in your publications.",
         access=THOR_ACCESS, components=[cpu, scratch],
         plans=[
-            ("Research", "For publicly funded research.", {"cpu": "0.0120", "storage": "0.0040"}),
+            # Whoever computes much in a month pays less for what is beyond.
+            (
+                "Research",
+                "For publicly funded research.",
+                {"cpu": ("0.0120", ("20000", "0.0100"), ("50000", "0.0085")), "storage": "0.0040"},
+            ),
             ("Industry", "For everybody else.", {"cpu": "0.0450", "storage": "0.0100"}),
         ],
     )  # fmt: skip
@@ -376,7 +353,7 @@ def _offer(
     summary: str,
     description: str,
     components: Sequence[dict[str, Any]] | None,
-    plans: Sequence[tuple[str, str, dict[str, str]]],
+    plans: Sequence[tuple[str, str, Mapping[str, Prices]]],
     terms: str = "",
     access: str = "",
     form: dict[str, Any] | None = None,
@@ -412,9 +389,17 @@ def _offer(
     by_key = {component.key: component for component in offering.components.all()}
     for plan_name, plan_description, prices in plans:
         plan = catalogue.add_plan(offering=offering, name=plan_name, description=plan_description, by=None, at=at)
-        for component_key, price in prices.items():
+        for component_key, stated in prices.items():
+            price, *steps = (stated,) if isinstance(stated, str) else stated
             catalogue.set_price(
-                plan=plan, component=by_key[component_key], price=Decimal(price), by=None, at=at, valid_from=at
+                plan=plan,
+                component=by_key[component_key],
+                price=Decimal(price),
+                tier_kind="graduated" if steps else "",
+                tiers=[(Decimal(quantity), Decimal(beyond)) for quantity, beyond in steps],
+                by=None,
+                at=at,
+                valid_from=at,
             )
     catalogue.edit_offering(offering=offering, terms_of_use=terms, access_instructions=access, by=None, at=at)
     chosen = [made.organizations[o] for o in organizations]
@@ -557,14 +542,15 @@ SHARES: Final = (
 def _history(made: World) -> None:
     _allocations(made)
     _orders(made)
-    for weeks in range(DAYS // 7, -1, -1):
+    invoicing.plan_year(made)
+    for weeks in range(world.DAYS // 7, -1, -1):
         made.then(made.ago(7 * weeks), partial(_post_what_is_known, made, made.ago(7 * weeks)))
     for _, _, happening in sorted(made.timeline, key=lambda entry: entry[:2]):
         happening()
 
 
 def _allocations(made: World) -> None:
-    at = made.ago(DAYS)
+    at = made.ago(world.DAYS)
     for university, category, units in ROOTS:
         accounting.allocate(
             workspace=made.workspace(university),
@@ -850,6 +836,22 @@ def _present(made: World) -> None:
         ("new.colleague@vestby.example", Role.ORGANIZATION_MANAGER, made.organizations["vestby"], "operator"),
     ):
         structure.invite(email=email, role=role, scope=scope, by=made.people[by], at=now - timedelta(days=2))
+
+
+# ------------------------------------------------------------------------------------------------------- money
+
+
+def _spending(made: World) -> None:
+    """The present month's invoices, what budgets say to them, and an order that one of them holds."""
+    invoicing.present(made)
+    data = next(p for p in world.PROJECTS if p.key == "climate")
+    member = world.members_of(data, world.people())[-1]
+    order = _order(
+        made, "climate", "thor", "Research", "climate-ensemble", {"storage": 500}, {},
+        at=made.today, by=member.key, comment="Forty more members of the ensemble.",
+    )  # fmt: skip
+    # Who leads the project agrees; its budget is spent, so the university's owners and managers are asked.
+    orders.approve_order(order_id=order.pk, side=Side.CONSUMER, by=made.people[data.pi], at=made.today)
 
 
 # ------------------------------------------------------------------------------------------------------ made real

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SEED: Final = 20
+DAYS: Final = 365  # of history
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,32 @@ class OrganizationData:
     slug: str
     country: str
     url: str
+    vat_number: str = ""
+    time_zone: str = "Europe/Copenhagen"
+
+
+@dataclass(frozen=True, slots=True)
+class SellerData:
+    """What stands on its invoices; days of grace are as many as its slowest report takes, and some more."""
+
+    provider: str
+    legal_name: str
+    address: str
+    email: str
+    bank_account: str
+    number_prefix: str
+    note: str
+    grace_days: int = 10
+    due_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class BuyerData:
+    organization: str
+    legal_name: str
+    address: str
+    email: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +86,19 @@ class ProjectData:
     members: tuple[str, ...] = ()
 
 
+# The numbers satisfy their countries' check digits and belong to nobody here. Vestby has none, so it pays Skygarden Finnish tax.
 ORGANIZATIONS: Final = (
-    OrganizationData("nordhavn", "University of Nordhavn", "nordhavn", "DK", "https://nordhavn.example"),
-    OrganizationData("alder", "Aldermoor Institute of Technology", "alder", "DK", "https://aldermoor.example"),
+    OrganizationData("nordhavn", "University of Nordhavn", "nordhavn", "DK", "https://nordhavn.example", "DK31792649"),
+    OrganizationData(
+        "alder", "Aldermoor Institute of Technology", "alder", "DK", "https://aldermoor.example", "DK26509181"
+    ),
     OrganizationData("vestby", "Vestby University", "vestby", "DK", "https://vestby.example"),
-    OrganizationData("ncc", "National Computing Centre", "ncc", "DK", "https://ncc.example"),
-    OrganizationData("sky", "Skygarden Research Cloud", "skygarden", "DK", "https://skygarden.example"),
-)
+    OrganizationData("ncc", "National Computing Centre", "ncc", "DK", "https://ncc.example", "DK19340724"),
+    OrganizationData(
+        "sky", "Skygarden Research Cloud", "skygarden", "FI", "https://skygarden.example", "FI27143028",
+        "Europe/Helsinki",
+    ),
+)  # fmt: skip
 UNIVERSITIES: Final = ("nordhavn", "alder", "vestby")
 PROVIDERS: Final = ("ncc", "sky")
 
@@ -99,6 +132,33 @@ CATEGORIES: Final = (
         "Web addresses below skygarden.example that point to your machines.", requires_allocation=False,
     ),
 )  # fmt: skip
+
+# IBANs of example: their check digits are right, their banks do not exist.
+SELLERS: Final = (
+    SellerData(
+        "ncc", "National Computing Centre", "Thor's Quay 1\n1000 Nordhavn\nDenmark", "invoices@ncc.example",
+        "DK50 0040 0440 1162 43", "NCC-", "Questions about an invoice: invoices@ncc.example.",
+    ),
+    SellerData(
+        "sky", "Skygarden Research Cloud Ltd", "Cloud Street 8\n00100 Helsinki\nFinland", "billing@skygarden.example",
+        "FI21 1234 5600 0007 85", "SKY-", "", due_days=45,
+    ),
+)  # fmt: skip
+BUYERS: Final = (
+    BuyerData(
+        "nordhavn", "University of Nordhavn, Research Office", "Harbour Road 4\n1010 Nordhavn\nDenmark",
+        "accounts@nordhavn.example", "RO-4711",
+    ),
+    BuyerData(
+        "alder", "Aldermoor Institute of Technology", "Alder Way 20\n8000 Aldermoor\nDenmark",
+        "invoices@aldermoor.example", "PO 2201/88",
+    ),
+    BuyerData(
+        "vestby", "Vestby University, Finance", "West Square 2\n5000 Vestby\nDenmark", "finance@vestby.example", "VU-IT-305",
+    ),
+)  # fmt: skip
+# (country, per cent, year, month, day from which it is valid): the standard rates of the sellers' countries
+TAX_RATES: Final = (("DK", "25", 1992, 1, 1), ("FI", "24", 2013, 1, 1), ("FI", "25.5", 2024, 9, 1))
 
 CARDS: Final = (
     # key, name, mail, organization: one for each kind of person that Bursar is for

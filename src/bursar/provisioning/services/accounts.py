@@ -119,8 +119,7 @@ def _let_it_follow(account: LocalAccount, *, at: datetime) -> None:
 
 def _sync_resources_of(backend: Backend, person: Person, *, at: datetime) -> None:
     theirs = Resource.objects.filter(offering__backend=backend, workspace__in=workspaces_used_by(person, at))
-    for resource_id in theirs.exclude(state=ResourceState.TERMINATED).order_by("pk").values_list("pk", flat=True):
-        ask_to_sync(resource_id)
+    ask_to_sync(*theirs.exclude(state=ResourceState.TERMINATED).values_list("pk", flat=True))
 
 
 def _number(account: LocalAccount, uid: int | None) -> None:

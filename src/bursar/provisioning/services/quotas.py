@@ -57,6 +57,5 @@ def confirm_quota(
         return False
     resource.quota, resource.quota_offered, resource.quota_at = quota.stored(shares), None, at
     resource.save(update_fields=["quota", "quota_offered", "quota_at"])
-    for fellow in quota.fellows_to_tell(resource, shares, at=at):
-        ask_to_sync(fellow)
+    ask_to_sync(*quota.fellows_to_tell(resource, shares, at=at))
     return True

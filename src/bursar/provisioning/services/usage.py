@@ -133,8 +133,7 @@ def post(*, mark: UsageMark, resources: Sequence[Resource], batch: UsageBatch, a
         failing_since=(mark.failing_since or at) if trouble else None,
         error=told[:1000],
     )
-    for resource_id in sorted(taken.resources):
-        ask_to_sync(resource_id)
+    ask_to_sync(*taken.resources)
 
 
 @transaction.atomic
@@ -270,8 +269,7 @@ def take_from_agent(
         .order_by("pk")
     )
     taken = post_what_holds(backend=backend, records=records, resources=resources, at=at)
-    for resource_id in sorted(taken.resources):
-        ask_to_sync(resource_id)
+    ask_to_sync(*taken.resources)
     return taken
 
 

@@ -510,7 +510,7 @@ def revenue_chart(rows: list[Revenue], months: list[date], currency: str) -> dic
     for one in rows:
         key = (one.key, one.name)
         values[key if key in values else None][months.index(one.month)] += float(one.net)
-    series = [{"name": name or _("nothing in particular"), "values": values[key, name]} for key, name in largest]
+    series = [{"name": name or _("deductions"), "values": values[key, name]} for key, name in largest]
     if len(totals) > len(largest):
         series.append({"name": _("others"), "values": values[None]})
     return {
