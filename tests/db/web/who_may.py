@@ -487,7 +487,7 @@ page("my_account_disconnect", None, OWN, see=NOWHERE, backend="backend")
 # invoices
 for name in ("invoices", "provider_invoices", "provider_credits", "provider_revenue"):
     page(name, LOGIN)
-page("invoices_export", LOGIN)
+page("invoices_export", LOGIN, query=lambda w: "side=customer&from=2026-10&to=2026-10&form=csv")
 page("invoice", SEES_INVOICE, pk="invoice")
 page("invoice", SEES_INVOICE, pk="open_invoice")
 page("invoice_download", SEES_INVOICE, pk="invoice", form="csv_form")
@@ -1223,7 +1223,7 @@ page("grant_gift_claim", None, LOGIN, see=LOGIN, pk="gift")
 op("GET", "/invoices", LOGIN)
 for path in ("", "/lines", "/download/{form}"):
     op("GET", f"/invoices/{{invoice_id}}{path}", SEES_INVOICE)
-op("GET", "/invoice-exports/{form}", LOGIN)
+op("GET", "/invoice-exports/{form}", LOGIN, see=PUBLIC, query=lambda w: "month=2026-10")
 op("GET", "/invoice-lines/{line_id}", SEES_INVOICE | SEES_COSTS)
 op("GET", "/invoice-lines/{line_id}/usage", SEES_INVOICE | SEES_COSTS)
 op("POST", "/invoices/{invoice_id}/issue", INVOICES, none, invoice_id="open_invoice")
