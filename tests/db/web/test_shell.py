@@ -100,7 +100,7 @@ def test_pages__all_of_them__need_a_login_unless_they_are_listed_here() -> None:
         for pattern in include.url_patterns
         if not getattr(pattern.callback, "login_required", True)
     }
-    assert open_pages <= {"home", "demo_login", "invitation_accept", "jwks"}
+    assert open_pages <= {"home", "demo_login", "invitation_accept", "jwks", "prices"}
 
 
 # ------------------------------------------------------------------------------------------------ refusals
