@@ -218,7 +218,9 @@ def test_end_membership__last_owner_or_operator__is_refused(at) -> None:
     # An owner whose time is up is none to count on.
     make_membership(role=Role.ORGANIZATION_OWNER, scope=organization, until=at + timedelta(days=1))
     with pytest.raises(LastOwner):
-        services.end_membership(membership=Membership.objects.filter(organization=organization)[0], by=None, at=at)
+        services.end_membership(
+            membership=Membership.objects.get(organization=organization, until=None), by=None, at=at
+        )
 
 
 def test_end_membership__of_the_investigator__is_refused(at) -> None:
