@@ -15,13 +15,13 @@ from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
 from bursar.billing import exports, focus, lookup, pdf, selectors, services
 from bursar.billing.asking import ask_to_refresh
-from bursar.billing.documents import Document, amount_due, credit_note_document, named, plain
+from bursar.billing.documents import Document, amount_due, credit_note_document, named
 from bursar.billing.explanation import explain
 from bursar.billing.models import Buyer, Credit, CreditNote, Invoice, InvoiceLine, Payment, TaxRate
 from bursar.billing.selectors import Cost
 from bursar.catalogue.errors import OfferingNotFound
 from bursar.catalogue.models import ServiceProvider
-from bursar.kernel.money import Money
+from bursar.kernel.money import Money, plain
 from bursar.metering.models import UsageReport
 from bursar.provisioning import selectors as provisioning
 from bursar.structure.errors import NotFound

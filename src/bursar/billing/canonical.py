@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from bursar.billing.models import Invoice, InvoiceLine
 from bursar.engine.rating.exact import text
 from bursar.engine.rating.totals import Rate
+from bursar.kernel.money import plain
 
 VERSION: Final = 1
 
@@ -129,11 +130,6 @@ def amount(minor: int, digits: int) -> Decimal:
 def minor(value: Decimal, digits: int) -> int:
     """The other way; the value has no more decimals than the currency."""
     return int(value.scaleb(digits))
-
-
-def plain(value: Decimal) -> str:
-    """A number without needless zeros."""
-    return f"{value.normalize():f}"
 
 
 def items_of(lines: Iterable[InvoiceLine], digits: int) -> list[Item]:

@@ -5,7 +5,7 @@ PDF, CSV, JSON, FOCUS, the pages and the API are all made of it, so that they ca
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
@@ -16,7 +16,8 @@ from django.db.models import Count, Prefetch, QuerySet, prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from bursar.billing.models import Buyer, CreditNote, CreditNoteLine, Invoice, InvoiceLine, InvoiceTax, Payment, Seller
-from bursar.kernel.money import Money, minor_digits
+from bursar.billing.reckoning import last_day
+from bursar.kernel.money import Money, minor_digits, plain
 from bursar.structure.models import Organization, Workspace
 
 INVOICES_AT_ONCE: Final = 100
@@ -226,18 +227,9 @@ _SECTIONS: Final = (
 )
 
 
-def plain(value: Decimal) -> str:
-    """A number without needless zeros."""
-    return f"{value.normalize():f}" if value else "0"
-
-
 def day_of(moment: datetime, invoice: Invoice) -> date:
     """The day of an instant by the seller's calendar."""
     return moment.astimezone(ZoneInfo(invoice.time_zone)).date()
-
-
-def last_day(month: date) -> date:
-    return (month.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
 
 
 def amount_due(invoice: Invoice) -> Decimal:
@@ -527,7 +519,7 @@ def tax_words(tax: Tax | Line) -> str:
         return _("No tax within one organization")
     if note == "no_rate":
         return _("No tax")
-    shown = f"{percent.normalize():f}"
+    shown = plain(percent)
     if category == "standard":
         return _("VAT {percent}%").format(percent=shown)
     return _("VAT {percent}% ({category})").format(percent=shown, category=category)

@@ -10,8 +10,9 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bursar.billing.documents import Line, plain
+from bursar.billing.documents import Line
 from bursar.billing.models import InvoiceLine
+from bursar.kernel.money import plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from bursar.billing import focus
-from bursar.billing.documents import Document, Line, documents_of, plain
+from bursar.billing.documents import Document, Line, documents_of
 from bursar.billing.models import Invoice
 from bursar.kernel import sheet
+from bursar.kernel.money import plain
 
 FORMS: Final = {
     "csv": ("text/csv; charset=utf-8", "csv"),

@@ -12,10 +12,12 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from bursar.billing.documents import Document, Line, Tax, last_day, plain
+from bursar.billing.documents import Document, Line, Tax
 from bursar.billing.models import Invoice, InvoiceLine
+from bursar.billing.reckoning import last_day
 from bursar.catalogue.models import Component, ProductType
 from bursar.kernel import sheet
+from bursar.kernel.money import plain
 
 COLUMNS: Final = (
     "AvailabilityZone",

@@ -16,8 +16,9 @@ from django.utils import formats
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from bursar.billing.documents import Document, Line, credit_note_document, document_of, last_day, tax_words
+from bursar.billing.documents import Document, Line, credit_note_document, document_of, tax_words
 from bursar.billing.models import CreditNote, Invoice, InvoiceLine
+from bursar.billing.reckoning import last_day
 
 THIN: Final = "\u202f"
 MINUS: Final = "\u2212"

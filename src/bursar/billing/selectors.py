@@ -1,6 +1,6 @@
 """Questions that read, always for a given viewer (None = the system)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -10,13 +10,14 @@ from typing import Any, Final
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from bursar.billing.canonical import amount
-from bursar.billing.errors import CreditNotFound, InvoiceNotFound
+from bursar.billing.errors import InvoiceNotFound
 from bursar.billing.gathering import Gathered, gather
-from bursar.billing.models import Compensation, Credit, CreditNote, Invoice, InvoiceLine, Payment, Seller
+from bursar.billing.models import Compensation, Credit, Invoice, InvoiceLine, Payment, Seller
 from bursar.billing.reckoning import Terms, month_of, rate_gathered
 from bursar.billing.services._common import terms_of
 from bursar.catalogue.models import PlanComponent, ServiceProvider
 from bursar.engine.rating.facts import History, StateFact, Used
+from bursar.engine.rating.life import Life
 from bursar.provisioning.models import Resource
 from bursar.structure.models import Organization, Person, Project
 from bursar.structure.roles import Permission, organizations_where, require, workspaces_where
@@ -39,12 +40,7 @@ def selling_providers() -> list[ServiceProvider]:
 def invoices_seen(person: Person | None, at: datetime) -> QuerySet[Invoice]:
     """The invoices that a person sees whole: those of organizations whose bills they may see, on either side."""
     rows = Invoice.objects.select_related(*INVOICE_RELATED)
-    if person is None:
-        return rows
-    return rows.filter(
-        Q(customer__in=organizations_where(person, Permission.VIEW_BILLING, at))
-        | Q(provider__organization__in=organizations_where(person, Permission.VIEW_REVENUE, at))
-    )
+    return rows if person is None else rows.filter(_either_side(person, at))
 
 
 def find_invoice(*, invoice_id: int, person: Person | None, at: datetime) -> Invoice:
@@ -77,10 +73,6 @@ def payments_of(invoice: Invoice) -> QuerySet[Payment]:
     return Payment.objects.filter(invoice=invoice).select_related("prepayment", "by", "takes_back")
 
 
-def credit_notes_of(invoice: Invoice) -> QuerySet[CreditNote]:
-    return CreditNote.objects.filter(invoice=invoice).select_related("by").prefetch_related("lines__line")
-
-
 # ------------------------------------------------------------------------------------------------ credits
 def credits_seen(person: Person | None, at: datetime) -> QuerySet[Credit]:
     """Credits of organizations whose bills the person may see, on either side; `left` is what may still be used."""
@@ -90,20 +82,13 @@ def credits_seen(person: Person | None, at: datetime) -> QuerySet[Credit]:
     return rows if person is None else rows.filter(_either_side(person, at))
 
 
-def find_credit(*, credit_id: int, person: Person | None, at: datetime) -> Credit:
-    """raises   CreditNotFound"""
-    found = credits_seen(person, at).filter(pk=credit_id).first()
-    if found is None:
-        raise CreditNotFound
-    return found
-
-
 def compensations_seen(person: Person | None, at: datetime) -> QuerySet[Compensation]:
     rows = Compensation.objects.select_related("provider__organization", "customer", "workspace", "resource", "invoice")
     return rows if person is None else rows.filter(_either_side(person, at))
 
 
 def _either_side(person: Person, at: datetime) -> Q:
+    """Of what has a customer and a provider: what concerns an organization whose bills, or whose revenue, the person may see."""
     return Q(customer__in=organizations_where(person, Permission.VIEW_BILLING, at)) | Q(
         provider__organization__in=organizations_where(person, Permission.VIEW_REVENUE, at)
     )
@@ -270,7 +255,7 @@ def _sums(terms: Terms, month: date, found: Gathered, histories: dict[int, Histo
 
 def _ended(history: History, at: datetime) -> History:
     """As though it ended now, where it exists."""
-    if not _exists(history, at):
+    if not Life(history).exists_at(at):
         return history
     number = max((fact.number for fact in history.states), default=0) + 1
     states = (*(one for one in history.states if one.at <= at), StateFact(number, at, "terminating"))
@@ -279,7 +264,7 @@ def _ended(history: History, at: datetime) -> History:
 
 def _at_this_pace(history: History, start: datetime, at: datetime, end: datetime) -> History:
     """With as much use until the month's end as there was on average since it began, or since the resource exists."""
-    if not history.used or not _exists(history, at):
+    if not history.used or not Life(history).exists_at(at):
         return history
     began = min((fact.at for fact in history.states if fact.state == "ok"), default=start)
     elapsed, ahead = at - max(start, began), end - at
@@ -291,14 +276,3 @@ def _at_this_pace(history: History, start: datetime, at: datetime, end: datetime
         by_component[one.component] = by_component.get(one.component, Fraction(0)) + one.quantity
     more = tuple(Used(at, component, quantity * pace) for component, quantity in sorted(by_component.items()))
     return replace(history, used=(*history.used, *more))
-
-
-def _exists(history: History, at: datetime) -> bool:
-    known: Iterable[StateFact] = sorted(history.states, key=lambda fact: (fact.at, fact.number))
-    state = ""
-    began = False
-    for fact in known:
-        if fact.at <= at:
-            state = fact.state
-            began = began or state == "ok"
-    return began and state not in {"terminating", "terminated"}

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from django.utils.translation import gettext as _
 
 from bursar.catalogue.models import Component, PlanComponent
+from bursar.kernel.money import plain
 
 STEPS_MAX: Final = 20
 DIGITS_MAX: Final = 10  # before and after the point, as a price has them
@@ -27,12 +28,6 @@ def steps_of(row: PlanComponent) -> list[Step]:
 def kept(steps: Sequence[Step]) -> list[list[str]]:
     """Steps as the column holds them: plain text, the same for the same numbers."""
     return [[plain(start), plain(price)] for start, price in steps]
-
-
-def plain(number: Decimal) -> str:
-    """A decimal without trailing zeros and without an exponent."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def problems(component: Component, kind: str, steps: Sequence[Step]) -> dict[str, str]:

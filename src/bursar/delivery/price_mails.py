@@ -8,8 +8,9 @@ from django.db.models import Q
 
 from bursar.catalogue.models import PlanComponent
 from bursar.catalogue.selectors import prices_to_come
-from bursar.catalogue.tiers import plain, steps_of
+from bursar.catalogue.tiers import steps_of
 from bursar.delivery.mails import Facts, address, mail
+from bursar.kernel.money import plain
 from bursar.provisioning.lifecycle import ResourceState
 from bursar.provisioning.models import Resource
 from bursar.structure.mail import ask_for_mail

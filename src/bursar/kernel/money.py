@@ -25,6 +25,12 @@ def minor_units(amount: Fraction, digits: int) -> int:
     return whole if amount.numerator >= 0 else -whole
 
 
+def plain(number: Decimal) -> str:
+    """A price, a rate or a quantity without needless zeros and without an exponent."""
+    text = f"{number:f}" if number else "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in whole minor units of a currency."""

@@ -29,8 +29,9 @@ from bursar.catalogue.models import (
 from bursar.catalogue.services import Price
 from bursar.catalogue.services.categories import SEALED_FIELDS
 from bursar.catalogue.services.components import KEPT_FIELDS
-from bursar.catalogue.tiers import Step, plain, problems, steps_of
+from bursar.catalogue.tiers import Step, problems, steps_of
 from bursar.kernel.errors import DomainError
+from bursar.kernel.money import plain
 from bursar.kernel.quantity import Unit
 from bursar.kernel.refusals import words
 from bursar.structure.models import Organization, Project

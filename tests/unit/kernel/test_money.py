@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.kernel.money import Money, minor_digits
+from bursar.kernel.money import Money, minor_digits, plain
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,12 @@ def test_plain__as_a_table_keeps_it__has_the_decimals_of_its_currency(
     amount: str, currency: str, expected: str
 ) -> None:
     assert Money.rounded(Decimal(amount), currency).plain == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("0", "0"), ("-0.00", "0"), ("0.040000", "0.04"), ("1E+2", "100"), ("100", "100"), ("-5.50", "-5.5"),
+     ("12345678901234567890123456.0123456789", "12345678901234567890123456.0123456789")],
+)  # fmt: skip
+def test_plain__number__has_no_needless_zeros_and_loses_none_of_its_digits(number: str, text: str) -> None:
+    assert plain(Decimal(number)) == text

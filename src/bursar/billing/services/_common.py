@@ -14,7 +14,6 @@ from bursar.billing.errors import (
 )
 from bursar.billing.models import Invoice, Seller
 from bursar.billing.reckoning import Terms
-from bursar.catalogue.errors import ProviderNotFound
 from bursar.catalogue.models import ServiceProvider
 from bursar.events.services import Happening, record
 from bursar.kernel.money import minor_digits
@@ -61,14 +60,6 @@ def lock_seller(seller: Seller) -> Seller:
         .select_related("provider__organization", "closed_cut")
         .get(pk=seller.pk)
     )
-
-
-def provider_with(provider_id: int) -> ServiceProvider:
-    """raises   ProviderNotFound"""
-    found = ServiceProvider.objects.select_related("organization").filter(pk=provider_id).first()
-    if found is None:
-        raise ProviderNotFound
-    return found
 
 
 def lock_invoice(invoice_id: int, by: Person | None, at: datetime, *, issued: bool = True) -> Invoice:

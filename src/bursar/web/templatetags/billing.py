@@ -9,9 +9,11 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bursar.billing.documents import Line, amount_due, last_day, plain, tax_words
+from bursar.billing.documents import Line, amount_due, tax_words
 from bursar.billing.lookup import Closable, is_due_and_late
 from bursar.billing.models import Invoice
+from bursar.billing.reckoning import last_day
+from bursar.kernel.money import plain
 from bursar.web.templatetags.bursar import grouped
 
 register = template.Library()

@@ -13,8 +13,9 @@ from django.urls import path
 from bursar.catalogue import selectors
 from bursar.catalogue.models import Component, ProductType
 from bursar.catalogue.order_form import form_fields
-from bursar.catalogue.tiers import plain, steps_of
+from bursar.catalogue.tiers import steps_of
 from bursar.grants.selectors import harmless
+from bursar.kernel.money import plain
 from bursar.structure.roles import Permission
 from bursar.web.http import page
 from bursar.web.templatetags.catalogue import price_basis
