@@ -124,11 +124,12 @@ class Cluster:
             time.sleep(0.05)
 
     def _lay_out(self) -> None:
-        for part in ("run", "log", "db", "state", "munge", "gpu", *(f"spool/n{n}" for n in range(1, self.nodes + 1))):
+        spools = (f"spool/n{number}" for number in range(1, self.nodes + 1))
+        for part in ("run", "log", "db", "db-tmp", "state", "munge", "gpu", *spools):
             (self.folder / part).mkdir(parents=True, mode=0o755)
         (self.folder / _STAMP).touch()
         self.folder.chmod(0o755)
-        for part, owner in (("munge", "munge"), ("db", "mysql"), ("state", "slurm")):
+        for part, owner in (("munge", "munge"), ("db", "mysql"), ("db-tmp", "mysql"), ("state", "slurm")):
             shutil.chown(self.folder / part, owner)
         for part in ("run", "log"):
             (self.folder / part).chmod(0o1777)
@@ -240,14 +241,16 @@ class Cluster:
 
     def _start_mariadb(self) -> None:
         folder, administer = self.folder, f"--socket={self.folder}/run/mysql.sock"
+        # A server that starts takes away every temporary table in its tmpdir, also those of a neighbour that is at work.
+        tmpdir = f"--tmpdir={folder}/db-tmp"
         self.run(
-            "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}/db", "--skip-test-db",
+            "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}/db", tmpdir, "--skip-test-db",
             "--auth-root-authentication-method=normal", "--innodb-use-native-aio=0",
         )  # fmt: skip
         with (folder / "log/mariadbd.log").open("wb") as log:
             self.database = subprocess.Popen(
                 [
-                    "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}/db", administer,
+                    "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}/db", tmpdir, administer,
                     "--bind-address=127.0.0.1", f"--port={self.ports[0]}", f"--pid-file={folder}/run/mariadbd.pid",
                     "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=32M", "--innodb-lock-wait-timeout=900",
                     "--skip-log-bin", "--skip-name-resolve", "--innodb-use-native-aio=0", "--innodb-flush-log-at-trx-commit=2",
