@@ -33,9 +33,10 @@ from bursar.plugins.contract import (
     UsageRecord,
     found,
 )
+from bursar.provisioning.models import Resource
 from bursar.structure.models import Person
 from bursar.structure.services.tokens import create_token
-from tests.factories.provisioning import World, run_jobs
+from tests.factories.provisioning import World, make_resource, run_jobs
 
 
 def move_to_site(world: World) -> World:
@@ -274,3 +275,14 @@ def work_off(agent: Agent) -> None:
             agent.queue.done(due.key, agent.work(due))
         elif not ran:
             return
+
+
+def ready(world: World, site: Site) -> tuple[Agent, Resource]:
+    """A resource that an agent made, and the agent."""
+    resource = make_resource(world)
+    agent = site.start()
+    agent.catch_up()
+    work_off(agent)
+    resource.refresh_from_db()
+    assert resource.state == "ok"
+    return agent, resource
