@@ -1,7 +1,7 @@
 # Everything a person does with this source tree. `make help` lists it. Works from a path with spaces in it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset environment assets test test-fast check format system-packages bench soak lock
+.PHONY: help demo demo-reset environment assets test test-fast check format pictures system-packages bench soak lock
 
 help: ## this list
 	@echo "Bursar, the marketplace and the accounting office of shared research computing"
@@ -30,6 +30,9 @@ test-fast: ## without browser, SLURM and the real parts; under 2 minutes
 
 check: ## format, lint, types, layers, migrations, API description, translations
 	@scripts/house check
+
+pictures: ## every page in light, dark and on a phone, into test-results/shots
+	@scripts/house pictures
 
 format: ## put the code in its form
 	@scripts/house format

@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.db import SessionStore
 playwright_api = pytest.importorskip("playwright.sync_api")
 
 SHOTS = Path(__file__).resolve().parents[2] / "test-results" / "shots"
+PICTURES = os.environ.get("BURSAR_PICTURES") == "1"  # `make pictures`; drawing a page takes as long as all checks of it
 WAIT_SECONDS = 60  # a busy machine is slow, not wrong
 WIDTHS = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 
@@ -116,8 +117,8 @@ class Visitor:
         self.allowed_statuses |= set(statuses)
 
     def go(self, path: str) -> Any:
-        """Open a page and look whether all is in order there."""
-        response = self.page.goto(path, wait_until="networkidle")
+        """Open a page and look whether all is in order there; what its scripts draw at first is drawn when it is loaded."""
+        response = self.page.goto(path, wait_until="load")
         self.check()
         return response
 
@@ -145,7 +146,7 @@ class Visitor:
         self.show(name)
 
     def show(self, name: str) -> None:
-        """The page in light, dark and on a phone, each looked at for its width and kept as a picture."""
+        """The page in light, dark and on a phone, each checked and, where somebody is going to look, kept as a picture."""
         before = self.look
         for look in WIDTHS:
             self.turn(look)
@@ -163,13 +164,13 @@ class Visitor:
         self.page.emulate_media(color_scheme="dark" if look == "dark" else "light")
         self.page.set_viewport_size({"width": width, "height": height})
 
-    def shoot(self, name: str) -> Path:
+    def shoot(self, name: str) -> None:
         """A picture of the whole page, to be looked at; of a very long one its beginning, as drawing the rest takes a minute."""
+        if not PICTURES:
+            return
         SHOTS.mkdir(parents=True, exist_ok=True)
-        file = SHOTS / f"{name}-{self.look}.png"
         height = self.page.evaluate("document.documentElement.scrollHeight")
-        self.page.screenshot(path=file, full_page=height < 10_000)
-        return file
+        self.page.screenshot(path=SHOTS / f"{name}-{self.look}.png", full_page=height < 10_000)
 
     def close(self) -> None:
         self.context.close()

@@ -26,16 +26,18 @@ def world(transactional_db: None) -> Any:
 def test_connect__asked_for_answered_and_given_up__by_clicking(visit: Callable[..., Any], world: World) -> None:
     mine, theirs = visit(world.member), visit(world.manager)
     mine.go("/")
-    mine.page.get_by_role("link", name="Accounts at providers").click()
-    with mine.page.expect_navigation(wait_until="networkidle"):
+    with mine.page.expect_event("load"):
+        mine.page.get_by_role("link", name="Accounts at providers").click()
+    with mine.page.expect_event("load"):
         mine.page.get_by_role("button", name="Connect").click()
     mine.check()
     assert "The provider has been told and has to set it up." in mine.page.locator("main").inner_text()
     theirs.go("/provider/accounts/?account=wanted")
-    theirs.page.get_by_role("link", name="Set").click()
+    with theirs.page.expect_event("load"):
+        theirs.page.get_by_role("link", name="Set").click()
     theirs.page.get_by_label("Local user name").fill("ada")
     theirs.page.get_by_label("User number").fill("4711")
-    with theirs.page.expect_navigation(wait_until="networkidle"):
+    with theirs.page.expect_event("load"):
         theirs.page.get_by_role("button", name="The account is there").click()
     theirs.check()
     account = LocalAccount.objects.get()
@@ -43,17 +45,17 @@ def test_connect__asked_for_answered_and_given_up__by_clicking(visit: Callable[.
     theirs.go(f"/provider/accounts/{world.backend.pk}/{world.member.pk}/")
     assert theirs.page.get_by_label("Local user name").is_disabled()
     theirs.page.get_by_label("Why").fill("Mining coins on the login node.")
-    with theirs.page.expect_navigation(wait_until="networkidle"):
+    with theirs.page.expect_event("load"):
         theirs.page.get_by_role("button", name="Block").click()
     mine.go("/profile/accounts/")
     said = mine.page.locator("main").inner_text()
     assert "Mining coins on the login node." in said
     assert mine.page.get_by_role("button", name="Disconnect").count() == 0
-    with theirs.page.expect_navigation(wait_until="networkidle"):
+    with theirs.page.expect_event("load"):
         theirs.page.get_by_role("button", name="Unblock").click()
     mine.go("/profile/accounts/")
     mine.page.get_by_role("button", name="Disconnect").click()
-    with mine.page.expect_navigation(wait_until="networkidle"):
+    with mine.page.expect_event("load"):
         mine.page.get_by_role("dialog").get_by_role("button", name="Disconnect").click()
     account.refresh_from_db()
     assert (account.state, account.username) == ("ended", "ada")
@@ -68,18 +70,18 @@ def test_connect__by_the_providers_page__is_told_first_and_then_sent_there(
     seller.page.get_by_label("when the person connects and has been at your own page").check()
     seller.page.get_by_label("your page", exact=False).last.fill("http://example.org/")
     seller.allow(422)
-    with seller.page.expect_navigation(wait_until="networkidle"):
+    with seller.page.expect_event("load"):
         seller.page.get_by_role("button", name="Save").click()
     assert "begin with https://" in seller.page.locator("main").inner_text()
     target = f"{live_server.url}/marketplace/"
     seller.page.locator("#id_connect_url").fill(target)
-    with seller.page.expect_navigation(wait_until="networkidle"):
+    with seller.page.expect_event("load"):
         seller.page.get_by_role("button", name="Save").click()
     assert AccountPolicy.objects.get().connect_url == target
 
     person = visit(world.member)
     person.go("/profile/accounts/")
-    with person.page.expect_navigation(wait_until="networkidle"):
+    with person.page.expect_event("load"):
         person.page.get_by_role("link", name="Connect").click()
     person.show("account-connect")
     said = person.page.locator("main").inner_text()

@@ -70,8 +70,9 @@ def test_invoice__opened_explained_downloaded_and_paid__by_clicking(visit: Calla
     owner = visit(somebody(Role.ORGANIZATION_OWNER, trade.customer))
     owner.go("/")
     owner.page.get_by_role("link", name="Invoices", exact=True).click()
-    owner.page.get_by_role("link", name=invoice.number_text).click()
-    owner.page.wait_for_load_state("networkidle")
+    owner.page.wait_for_url("**/invoices/")
+    with owner.page.expect_event("load"):
+        owner.page.get_by_role("link", name=invoice.number_text).click()
     owner.check()
     assert "Overdue." in owner.page.locator("main").inner_text()
     with owner.page.expect_download() as kept:
@@ -79,8 +80,8 @@ def test_invoice__opened_explained_downloaded_and_paid__by_clicking(visit: Calla
     assert kept.value.suggested_filename == f"invoice-{invoice.number_text.lower()}.pdf"
     assert kept.value.path().read_bytes().startswith(b"%PDF-")
     owner.show("invoice")
-    owner.page.get_by_role("link", name="Storage").click()
-    owner.page.wait_for_load_state("networkidle")
+    with owner.page.expect_event("load"):
+        owner.page.get_by_role("link", name="Storage").click()
     owner.check()
     assert "40 × 12 of 30 days" in owner.page.locator("main").inner_text()
     owner.show("invoice-line")
@@ -88,7 +89,7 @@ def test_invoice__opened_explained_downloaded_and_paid__by_clicking(visit: Calla
     seller = visit(somebody(Role.PROVIDER_MANAGER, trade.provider.organization))
     seller.go(f"/invoices/{invoice.pk}/")
     seller.page.get_by_label("Reference").fill("bank 17")
-    with seller.page.expect_navigation(wait_until="networkidle"):
+    with seller.page.expect_event("load"):
         seller.page.get_by_role("button", name="Note it").click()
     seller.check()
     assert "bank 17" in seller.page.locator("main").inner_text()

@@ -117,13 +117,13 @@ def test_apply__two_givers_and_a_change__project_appears_with_its_quota(
         at=grants.at,
     )
     ada.go(f"/offerings/{offering.pk}/")
-    with page.expect_navigation(wait_until="networkidle"):
+    with page.expect_event("load"):
         page.get_by_role("link", name="Order", exact=True).click()
     workspace = make_workspace(project)
     page.get_by_label("For", exact=True).select_option(str(workspace.pk))
     page.get_by_label("Name of the resource").fill("First run")
     ada.shoot("first-order")
-    with page.expect_navigation(wait_until="networkidle"):
+    with page.expect_event("load"):
         page.get_by_role("button", name="Place the order").click()
     order = Order.objects.get()
     assert (order.workspace, order.created_by, order.state) == (workspace, grants.applicant, "pending_consumer")
@@ -161,7 +161,7 @@ def test_logo__of_each_kind__is_drawn_by_the_browser_after_it_was_written_anew(
         page.get_by_label(re.compile("Add one|Replace it")).set_input_files(
             {"name": "logo.bin", "mimeType": kind, "buffer": data}
         )
-        with page.expect_navigation(wait_until="networkidle"):
+        with page.expect_event("load"):
             page.get_by_role("button", name="Set", exact=True).click()
         assert GiverLogo.objects.get().content_type == kind
         sides = page.evaluate("(() => { const i = document.querySelector('.giver-logo img');"
@@ -179,7 +179,7 @@ def test_logo__of_each_kind__is_drawn_by_the_browser_after_it_was_written_anew(
     owner.show("grant-givers-logo")
     owner.go(f"/grants/givers/{grants.north.pk}/")
     page.get_by_role("button", name="Remove the logo").click()
-    with page.expect_navigation(wait_until="networkidle"):
+    with page.expect_event("load"):
         page.get_by_role("dialog").get_by_role("button", name="Remove the logo").click()
     assert not GiverLogo.objects.exists()
 
@@ -247,6 +247,6 @@ def test_pages__each_of_them__stand(visit: Callable[..., Any], grants: Grants, l
             if name == "grant-rule":
                 visitor.page.get_by_label("a personal workspace").check()
                 visitor.page.get_by_label("CPU on Thor: at most").fill("10")
-                with visitor.page.expect_navigation(wait_until="networkidle"):
+                with visitor.page.expect_event("load"):
                     visitor.page.get_by_role("button", name="Try it on past applications").click()
                 visitor.shoot("grant-rule-tried")

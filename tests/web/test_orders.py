@@ -53,7 +53,7 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     orderer = visit(world.pi)
     orderer.go(f"/offerings/{world.offering.pk}/")
     page = orderer.page
-    with page.expect_navigation(wait_until="networkidle"):
+    with page.expect_event("load"):
         page.get_by_role("link", name="Order", exact=True).click()
     page.get_by_label("For", exact=True).select_option(str(world.workspace.pk))
     page.get_by_label("Name of the resource").fill("Spring run")
@@ -67,7 +67,7 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     page.get_by_label("Which GPU").select_option("h100")
     page.get_by_label("I have read the terms").check()
     orderer.check()
-    with page.expect_navigation(wait_until="networkidle"):
+    with page.expect_event("load"):
         page.get_by_role("button", name="Place the order").click()
     order = Order.objects.get()
     assert (order.form, order.limits) == ({"gpu": True, "model": "h100"}, {"storage": 40})
@@ -76,24 +76,25 @@ def test_order__from_the_marketplace_to_the_resource__by_four_people(visit: Call
     for person, step in ((world.owner, "provider"), (world.manager, "executing")):
         decider = visit(person)
         decider.go("/")
-        with decider.page.expect_navigation(wait_until="networkidle"):
+        with decider.page.expect_event("load"):
             decider.page.get_by_role("link", name=re.compile("Spring run")).first.click()
-        with decider.page.expect_navigation(wait_until="networkidle"):
+        with decider.page.expect_event("load"):
             decider.page.get_by_role("button", name="Approve").click()
         assert decider.page.locator("[data-step-state='current']").get_attribute("data-step") == step
 
     run_jobs(only="reconcile")
     worker = visit(world.manager)
     worker.go("/provider/orders/")
-    worker.page.get_by_role("link", name="Say what was done").click()
+    with worker.page.expect_event("load"):
+        worker.page.get_by_role("link", name="Say what was done").click()
     worker.page.get_by_label("Its name there").fill("acc-17")
-    with worker.page.expect_navigation(wait_until="networkidle"):
+    with worker.page.expect_event("load"):
         worker.page.get_by_role("button", name="It is done").click()
     assert Resource.objects.get().state == "ok"
 
     member = visit(world.member)
     member.go("/resources/")
-    with member.page.expect_navigation(wait_until="networkidle"):
+    with member.page.expect_event("load"):
         member.page.get_by_role("link", name="Spring run").click()
     assert "use the account acc-17" in member.page.locator("main").inner_text()
 

@@ -50,7 +50,7 @@ def test_demo_card__clicked__logs_that_person_in(visit: Callable[..., Any], sett
     visitor = visit()
     visitor.go("/")
 
-    with visitor.page.expect_navigation(wait_until="networkidle"):
+    with visitor.page.expect_event("load"):
         visitor.page.get_by_role("button", name=re.compile("^Researcher")).click()
 
     assert "Freja Lindqvist" in visitor.page.locator(".topbar .person-name").inner_text()
@@ -110,7 +110,7 @@ def test_person_menu__opened__holds_the_way_out(visit: Callable[..., Any]) -> No
 
     visitor.page.get_by_role("button", name="Your menu").click()
     visitor.shoot("person-menu")
-    with visitor.page.expect_navigation(wait_until="networkidle"):
+    with visitor.page.expect_event("load"):
         visitor.page.get_by_role("button", name="Log out").click()
 
     assert "/account/login" in visitor.page.url

@@ -77,7 +77,7 @@ class Actor(Visitor):
 
     def press(self, name: str, *, kind: str = "button", sure: bool = False) -> None:
         """Press a button or link; `sure` answers the question that comes before it is done."""
-        with self.page.expect_navigation(wait_until="load"):
+        with self.page.expect_event("load"):
             self.page.get_by_role(kind, name=name, exact=True).first.click()
             if sure:
                 self.page.locator("#ask button").last.click()
@@ -87,7 +87,7 @@ class Actor(Visitor):
         self.press(name, kind="link")
 
     def follow_card(self, title: str) -> None:
-        with self.page.expect_navigation(wait_until="load"):
+        with self.page.expect_event("load"):
             self.page.get_by_role("link").filter(has=self.page.get_by_role("heading", name=title)).click()
         self.check()
 
@@ -304,7 +304,7 @@ class Story:
     def opens_wallet(self, person: Actor, holder: str, category: str) -> None:
         person.go("/allocations/")
         row = person.page.get_by_role("row").filter(has_text=holder).filter(has_text=category)
-        with person.page.expect_navigation():
+        with person.page.expect_event("load"):
             row.get_by_role("link").first.click()
         person.check()
 
@@ -347,7 +347,7 @@ class Story:
         panel = person.page.locator(
             "section", has=person.page.get_by_role("heading", name="Orders await your decision")
         )
-        with person.page.expect_navigation():
+        with person.page.expect_event("load"):
             panel.get_by_role("link").filter(has_text=what).click()
         person.check()
         person.press("Approve")
