@@ -440,14 +440,17 @@ def test() -> None:
             not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
         elif present("tests/db"):
             with old_postgres(binaries) as url:
-                # What walks addresses, draws pages and papers, or starts the server that comes with Bursar says nothing
-                # more about this one; what writes, what the database refuses and what the API asks of it stay.
+                # What walks addresses, draws pages and papers, tells people and backends what to do, or starts the server that
+                # comes with Bursar says nothing more about this one; what writes and reads, and what it refuses, stay.
                 leave = (
                     "--ignore=tests/db/web",
                     "--ignore=tests/db/agent",
                     "--ignore=tests/db/config/test_postgres.py",
                     "--ignore=tests/db/billing/test_exports.py",
                     "--ignore=tests/db/api/test_fuzz.py",
+                    "--ignore=tests/db/grants/test_notices.py",
+                    "--ignore=tests/db/provisioning/test_loop.py",
+                    "--ignore=tests/db/provisioning/test_take_over.py",
                     "--ignore-glob=*/db/*/test_pages.py",
                 )
                 part("database tests on PostgreSQL 15", *parallel(), *leave, "tests/db", env={"DATABASE_URL": url})
@@ -556,6 +559,15 @@ def check() -> None:
         stop(f"make check: failed: {', '.join(failed)}")
 
 
+def pictures() -> None:
+    """The browser tests, which then keep a picture of every page they show."""
+    environment()
+    passed = pytest("browser", *parallel("loadfile"), "tests/web", *sys.argv[2:], env={"BURSAR_PICTURES": "1"})
+    print(f"\nThe pictures lie in {ROOT / 'test-results' / 'shots'}")
+    if not passed:
+        raise SystemExit(1)
+
+
 def format_code() -> None:
     make_environment("dev")
     for arguments in (["check", "--fix", "--quiet", "--exit-zero", "."], ["format", "--quiet", "."]):
@@ -593,6 +605,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "test": test,
     "test-fast": test_fast,
     "check": check,
+    "pictures": pictures,
     "format": format_code,
     "bench": bench,
     "soak": soak,

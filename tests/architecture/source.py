@@ -1,10 +1,9 @@
 """The source as syntax trees, read once."""
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T", bound=ast.AST)
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "bursar"
@@ -20,11 +19,18 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
-def nodes(kind: type[T]) -> Iterator[tuple[str, T]]:
+@cache
+def _by_kind() -> dict[type[ast.AST], list[tuple[str, Any]]]:
+    found: dict[type[ast.AST], list[tuple[str, Any]]] = {}
     for name, tree in modules().items():
         for node in ast.walk(tree):
-            if isinstance(node, kind):
-                yield name, node
+            found.setdefault(type(node), []).append((name, node))
+    return found
+
+
+def nodes(kind: type[T]) -> list[tuple[str, T]]:
+    """All nodes of this very kind, each with the path of its module."""
+    return _by_kind()[kind]
 
 
 def dotted(node: ast.AST) -> str:
