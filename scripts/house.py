@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -435,13 +435,14 @@ def test() -> None:
         )  # fmt: skip
     try:
         part("unit, database, architecture, flows", *parallel(), *present(*FAST))
-        binaries = debian_postgres()
-        if binaries is None:
-            not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
-        elif present("tests/db"):
-            with old_postgres(binaries) as url:
-                # What walks addresses, draws pages and papers, tells people and backends what to do, or starts the server that
-                # comes with Bursar says nothing more about this one; what writes and reads, and what it refuses, stay.
+        with ExitStack() as beside:
+            binaries, old = debian_postgres(), None
+            if binaries is None:
+                not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
+            elif present("tests/db"):
+                # Beside the browser, which waits a good deal. What walks addresses, draws pages and papers, tells people and
+                # backends what to do, or starts the server that comes with Bursar says nothing more about this one; what
+                # writes and reads, and what it refuses, stay.
                 leave = (
                     "--ignore=tests/db/web",
                     "--ignore=tests/db/agent",
@@ -453,12 +454,18 @@ def test() -> None:
                     "--ignore=tests/db/provisioning/test_take_over.py",
                     "--ignore-glob=*/db/*/test_pages.py",
                 )
-                part("database tests on PostgreSQL 15", *parallel(), *leave, "tests/db", env={"DATABASE_URL": url})
-        if present("tests/web"):
-            if chromium() is None:
-                not_run.append("the browser tests: there is no chromium")
-            else:
-                part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web")
+                old = Part(
+                    "database tests on PostgreSQL 15", "-m", "not soak", *parallel(), *leave, *more, "tests/db",
+                    env={"DATABASE_URL": beside.enter_context(old_postgres(binaries))}, beside=True,
+                )  # fmt: skip
+                beside.callback(old.leave)
+            if present("tests/web"):
+                if chromium() is None:
+                    not_run.append("the browser tests: there is no chromium")
+                else:
+                    part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web")
+            if old is not None:
+                finish(old)
         if real is not None:
             finish(real)
     finally:

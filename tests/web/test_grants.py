@@ -184,8 +184,7 @@ def test_logo__of_each_kind__is_drawn_by_the_browser_after_it_was_written_anew(
     assert not GiverLogo.objects.exists()
 
 
-@pytest.mark.parametrize("look", ("light", "dark", "phone"))
-def test_pages__each_of_them__stand(visit: Callable[..., Any], grants: Grants, look: str) -> None:
+def test_pages__each_of_them__stand_in_three_looks(visit: Callable[..., Any], grants: Grants) -> None:
     lines = ((grants.north, grants.cpu, 100 * HOUR), (grants.south, grants.disk, 50))
     answers = (services.Answers(grants.north.pk, {"why": "Gluons.", "field": "Physics"}),)
     row = grants.apply(*lines, project_name="Lattice physics", answers=answers)
@@ -240,13 +239,12 @@ def test_pages__each_of_them__stand(visit: Callable[..., Any], grants: Grants, l
             "home-applicant": "/",
         },
     }.items():
-        visitor = visit(person, look)
+        visitor = visit(person)
         for name, path in pages.items():
-            visitor.go(path)
-            visitor.shoot(name)
+            visitor.look_at(path, name)
             if name == "grant-rule":
                 visitor.page.get_by_label("a personal workspace").check()
                 visitor.page.get_by_label("CPU on Thor: at most").fill("10")
                 with visitor.page.expect_event("load"):
                     visitor.page.get_by_role("button", name="Try it on past applications").click()
-                visitor.shoot("grant-rule-tried")
+                visitor.show("grant-rule-tried")
