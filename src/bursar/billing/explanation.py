@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.utils import formats
@@ -13,6 +15,8 @@ from django.utils.translation import ngettext
 from bursar.billing.documents import Line
 from bursar.billing.models import InvoiceLine
 from bursar.kernel.money import plain
+
+_DAYS_OF_A_YEAR: Final = 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,10 @@ def explain(line: Line, time_zone: str) -> Explanation:
     steps = [_stretch(one, basis, zone) for one in _list(basis, "stretches")]
     steps += [
         Step(
-            _("from {quantity} on").format(quantity=one.get("from")),
-            _("{quantity} at {price} each").format(quantity=one.get("quantity"), price=one.get("price")),
+            _("from {quantity} on").format(quantity=_figure(one.get("from"))),
+            _("{quantity} at {price} each").format(
+                quantity=f"{_figure(one.get('quantity'))} {line.unit}".rstrip(), price=one.get("price")
+            ),
         )
         for one in _list(basis, "steps")
     ]
@@ -57,7 +63,9 @@ def explain(line: Line, time_zone: str) -> Explanation:
             )
         )
     elif basis.get("tiers"):
-        notes.append(_("Used in the whole month: {whole}.").format(whole=basis.get("whole")))
+        notes.append(
+            _("Used in the whole month: {whole}.").format(whole=f"{_figure(basis.get('whole'))} {line.unit}".rstrip())
+        )
     if line.kind == InvoiceLine.Kind.ADJUSTMENT:
         notes.append(
             _(
@@ -75,7 +83,7 @@ def _sum(line: Line) -> str:
     if line.basis.get("taken_off"):
         return _("the whole period minus its earlier months")
     return _("{quantity} × {price}, then rounded once").format(
-        quantity=line.exact_quantity, price=plain(line.unit_price)
+        quantity=_figure(line.exact_quantity), price=plain(line.unit_price)
     )
 
 
@@ -83,11 +91,14 @@ def _stretch(one: Mapping[str, Any], basis: Mapping[str, Any], zone: ZoneInfo) -
     if "at" in one:
         when = _instant(str(one["at"]), zone)
         if "limit" in one:
-            return Step(when, _("limit {before} → {limit}").format(before=one.get("before"), limit=one["limit"]))
+            return Step(
+                when,
+                _("limit {before} → {limit}").format(before=_figure(one.get("before")), limit=_figure(one["limit"])),
+            )
         return Step(when, _("changed to this plan"))
     if "hours" in one:
         when = f"{_instant(str(one.get('from')), zone)} – {_instant(str(one.get('to')), zone)}"
-        how = _("{amount} × {hours} hours begun").format(amount=basis.get("amount"), hours=one["hours"])
+        how = _("{amount} × {hours} hours begun").format(amount=_figure(basis.get("amount")), hours=one["hours"])
         paused = one.get("paused")
         if paused:
             how += " " + ngettext("({count} paused hour is free)", "({count} paused hours are free)", paused).format(
@@ -96,12 +107,27 @@ def _stretch(one: Mapping[str, Any], basis: Mapping[str, Any], zone: ZoneInfo) -
         return Step(when, how)
     first, last = _day(one.get("from")), _day(one.get("to"))
     of = one.get("of")
-    units = one.get("limit", basis.get("amount"))
+    units = _figure(one.get("limit", basis.get("amount")))
     if of:
         how = _("{units} × {days} of {of} days").format(units=units, days=one.get("days"), of=of)
     else:
         how = _("{units} × {days} days").format(units=units, days=one.get("days"))
     return Step(first if first == last else f"{first} – {last}", how)
+
+
+def _figure(exact: Any) -> str:
+    """An exact number as people read it: parts of a month as a fraction such as 12/31, parts of a core-hour to six decimals."""
+    text = str(exact)
+    try:
+        number = Fraction(text)
+    except ValueError:
+        return text
+    if "/" not in text:
+        return text
+    rounded = Decimal(round(number * 10**6)).scaleb(-6)
+    if Fraction(rounded) == number:
+        return plain(rounded)
+    return str(number) if number.denominator <= _DAYS_OF_A_YEAR else f"≈ {plain(rounded)}"
 
 
 def _list(basis: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

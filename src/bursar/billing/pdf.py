@@ -220,7 +220,7 @@ def _rows(document: Document) -> list[dict[str, Any]]:
                             "more": _more(line, "" if part.title and plan else line.plan),
                             "period": period_of(line) if is_counted else "",
                             "quantity": quantities[line.id] if is_counted else None,
-                            "unit": line.unit if is_counted else "",
+                            "unit": line.counted_unit if is_counted else "",
                             "price": prices[line.id] if is_counted else None,
                             "amount": _money(document, line.amount),
                         }

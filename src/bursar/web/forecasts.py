@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bursar.accounting.models import Wallet
+from bursar.catalogue.words import singular
 from bursar.kernel.quantity import Unit
 from bursar.metering.forecasts import Known, WalletForecast, forecast_of
-from bursar.web.templatetags.bursar import grouped, singular
+from bursar.web.templatetags.bursar import grouped
 
 FEW_WEEKS = 8
 

@@ -95,3 +95,11 @@ def test_sheet__with_what_would_act__holds_it_as_text() -> None:
     cells = ["=1+1", "+49 30", "-2", "-2 GB", "@x", "\tx", None, 3]
     assert [cell(one) for one in cells] == ["'=1+1", "'+49 30", "-2", "'-2 GB", "'@x", "'\tx", "", "3"]
     assert table(["a"], [["=b"]]) == "a\r\n'=b\r\n"
+
+
+def test_explain__parts_of_an_hour__are_told_as_a_decimal_and_parts_of_a_month_as_a_fraction() -> None:
+    steps = {"tiers": "graduated", "whole": "398353/1200", "steps": [{"from": "0", "quantity": "12/31", "price": "2"}]}
+    told = explain(line(steps), "UTC")
+    assert [step.how for step in told.steps] == ["12/31 at 2 each"]
+    assert told.notes == ("Used in the whole month: ≈ 331.960833.",)
+    assert explain(line({"quantity": "331/200"}), "UTC").sum == "1.655 × 0.5, then rounded once"

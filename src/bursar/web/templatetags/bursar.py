@@ -16,9 +16,10 @@ from django.utils import formats, timezone
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince, timeuntil
-from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
+from bursar.catalogue.words import singular
 from bursar.kernel.clock import now
 from bursar.kernel.money import Money
 from bursar.kernel.quantity import Unit
@@ -44,19 +45,6 @@ def grouped(text: str) -> str:
 def unit_of(thing: Any) -> Unit:
     """The unit of a category, or the unit itself."""
     return thing if isinstance(thing, Unit) else thing.unit
-
-
-def singular(unit: str) -> str:
-    """One of a unit that providers name in the plural, as English has it: core-hours -> core-hour, GB -> GB.
-
-    In other languages, and for words that follow no rule, the unit is shown as it was named.
-    """
-    if not (get_language() or "en").startswith("en") or len(unit) < 4 or not unit[-2].islower():
-        return unit
-    for ending, one in (("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ies", "y")):
-        if unit.endswith(ending):
-            return unit.removesuffix(ending) + one
-    return unit if unit.endswith(("ss", "us", "is")) else unit.removesuffix("s")
 
 
 def _unit_with(shown: str, name: str) -> str:

@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 
 from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.catalogue.tiers import Step, is_priced, steps_of
+from bursar.catalogue.words import singular
 from bursar.kernel.money import minor_digits
-from bursar.web.templatetags.bursar import grouped, singular
+from bursar.web.templatetags.bursar import grouped
 
 register = template.Library()
 

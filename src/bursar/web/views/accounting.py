@@ -19,6 +19,7 @@ from bursar.accounting import history, selectors, services, visibility
 from bursar.accounting.models import Allocation, Wallet
 from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
+from bursar.catalogue.words import singular
 from bursar.kernel.quantity import Unit
 from bursar.metering import selectors as metering
 from bursar.metering.history import health_of
@@ -34,7 +35,7 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
 from bursar.web.structure_forms import after, first_moment, last_day
 from bursar.web.tabs import card, scope_page
-from bursar.web.templatetags.bursar import grouped, singular
+from bursar.web.templatetags.bursar import grouped
 from bursar.web.viewer import Viewer
 
 # Refusals of the ledger name their facts; these are the fields of our forms.
