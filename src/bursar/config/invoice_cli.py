@@ -72,7 +72,10 @@ def issue(
     seller: Annotated[str | None, SELLER] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Issue all invoices of a month that is over. Stopped anywhere, it goes on where it was; what was issued stays."""
+    """Issue all invoices of a month that is over. Stopped anywhere, it goes on where it was; what was issued stays.
+
+    Fails where it could be closed for no seller.
+    """
     from bursar.billing import services as billing
     from bursar.kernel.errors import DomainError
 
@@ -110,6 +113,8 @@ def issue(
         from bursar.kernel.refusals import words as refusal_words
 
         err.print(refusal_words(one, gettext), style="yellow", markup=False, soft_wrap=True)
+    if refused and not rows:
+        raise typer.Exit(1)
 
 
 @app.command()

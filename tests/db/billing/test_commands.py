@@ -51,6 +51,7 @@ def test_issue__a_month_that_is_over__once_and_said(shop: Shop) -> None:
     ("words", "code", "said"),
     [
         (("issue", "2026-08", "--seller", "SLUG"), 1, "is not over"),
+        (("issue", "2026-08"), 1, "is not over"),
         (("issue", "2026-06", "--seller", "SLUG"), 1, "bills from July 2026 on"),
         (("issue", "July"), 2, "is not a month"),
         (("issue", "9999-12"), 2, "is not a month"),
