@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain, groupby
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ NULL: Final = Column(_nothing, lambda: ("", None))
 
 def texts(values: Sequence[str]) -> Column:
     """Text."""
-    return Column(lambda _count: values, lambda: _texts(values, b""))
+    return Column(lambda _count: values, cache(lambda: _texts(values, b"")))  # some stand in two tables
 
 
 def documents(values: Sequence[str]) -> Column:

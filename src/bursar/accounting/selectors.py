@@ -138,6 +138,20 @@ def balances_in(loaded: Loaded, wallet_ids: Iterable[int]) -> list[Balance]:
     locked, over = book.locked.tolist(), engine.over(book).tolist()
     bindings = {row: engine.binding(book, row) for row in rows if locked[row]}
     names = _names({loaded.wallet_ids[one.wallet] for found in bindings.values() for one in found}, category)
+    why = {
+        row: tuple(
+            Why(
+                wallet_id=loaded.wallet_ids[one.wallet],
+                workspace=names[loaded.wallet_ids[one.wallet]],
+                allocation_id=None if one.allocation is None else loaded.allocation_ids[one.allocation],
+                quota_ticks=0 if one.allocation is None else int(book.quota[one.allocation]),
+                uncovered_ticks=one.uncovered,
+                distance=one.distance,
+            )
+            for one in found
+        )
+        for row, found in bindings.items()
+    }
     category_id = category.pk
     return [
         Balance(
@@ -149,17 +163,7 @@ def balances_in(loaded: Loaded, wallet_ids: Iterable[int]) -> list[Balance]:
             uncovered_ticks=uncovered[row],
             locked=locked[row] and not free,
             over=over[row],
-            why=tuple(
-                Why(
-                    wallet_id=loaded.wallet_ids[one.wallet],
-                    workspace=names[loaded.wallet_ids[one.wallet]],
-                    allocation_id=None if one.allocation is None else loaded.allocation_ids[one.allocation],
-                    quota_ticks=0 if one.allocation is None else int(book.quota[one.allocation]),
-                    uncovered_ticks=one.uncovered,
-                    distance=one.distance,
-                )
-                for one in bindings.get(row, ())
-            ),
+            why=why.get(row, ()),
         )
         for row, amount in zip(rows, available, strict=True)
     ]

@@ -71,16 +71,17 @@ def _digest(content: bytes) -> bytes:
 class Columns:
     """Reports by columns, in their order.
 
+    ends     of their periods, where they are known already
     raises   OverflowError where an amount or an id does not fit an int64; TypeError where an instant has no time zone
     """
 
-    def __init__(self, reports: Sequence[Report]) -> None:
+    def __init__(self, reports: Sequence[Report], ends: Ints | None = None) -> None:
         self.reports = reports
         self.report_ids = [report.report_id for report in reports]
         self.workspace_ids: Ints = np.array([report.workspace_id for report in reports], dtype=np.int64)
         self.amounts: Ints = np.array([report.amount_ticks for report in reports], dtype=np.int64)
         self.starts: Ints = all_micros([report.period_start for report in reports])
-        self.ends: Ints = all_micros([report.period_end for report in reports])
+        self.ends: Ints = all_micros([report.period_end for report in reports]) if ends is None else ends
         self.absolute: Mask = np.array([report.is_absolute for report in reports], dtype=np.bool_)
 
     @cached_property
@@ -109,11 +110,14 @@ class Columns:
         return [_digest(content) for content in map(_encode, contents)]
 
 
-def looked_at(reports: Sequence[Report], at: datetime) -> tuple[Columns | None, list[Fault]]:
-    """The reports by columns, or what is wrong with them by themselves: at most one fault for each."""
+def looked_at(reports: Sequence[Report], at: datetime, ends: Ints | None = None) -> tuple[Columns | None, list[Fault]]:
+    """The reports by columns, or what is wrong with them by themselves: at most one fault for each.
+
+    ends   of their periods, where they are known already
+    """
     latest = at + AHEAD_MAX
     try:
-        columns = Columns(reports)
+        columns = Columns(reports, ends)
     except (OverflowError, TypeError):
         pass
     else:

@@ -315,7 +315,7 @@ class _Plan:
             whose = [originals.get(place, report) for place, report in zip(self.new, reports, strict=True)]
         begin_writing(
             category_id=self.category.pk, operation_id=operation_id, at=self.at,
-            reports=reports, whose=whose, hashes=_at(self.hashes, self.new), wallet_ids=self.wallet_ids[new],
+            reports=reports, whose=whose, hashes=lambda: _at(self.hashes, self.new), wallet_ids=self.wallet_ids[new],
             amounts=columns.amounts[new], posted=self.posted[new], starts=columns.starts[new], ends=columns.ends[new],
             charged_at=self.charged_at[new],
         )  # fmt: skip

@@ -59,10 +59,10 @@ def post_straight(batch: Sequence[Report], by: Person | None, at: datetime) -> A
     for begin in range(0, len(batch), _PART):
         part = slice(begin, begin + _PART)
         reports = batch[part]
-        columns = _sound_columns(reports, at)
+        columns = _sound_columns(reports, ends[part], at)
         begin_writing(
             category_id=category.pk, operation_id=posting.operation_id, at=now, first=begin,
-            reports=reports, whose=reports, hashes=columns.content_hashes(), wallet_ids=wallet_ids[part],
+            reports=reports, whose=reports, hashes=columns.content_hashes, wallet_ids=wallet_ids[part],
             amounts=amounts[part], posted=amounts[part], starts=columns.starts, ends=columns.ends,
             charged_at=charged_at[part],
         )  # fmt: skip
@@ -92,8 +92,8 @@ def _only_category(batch: Sequence[Report], by: Person | None, at: datetime) -> 
     raise NotStraight
 
 
-def _sound_columns(reports: Sequence[Report], at: datetime) -> Columns:
-    columns, _ = looked_at(reports, at)
+def _sound_columns(reports: Sequence[Report], ends: Ints, at: datetime) -> Columns:
+    columns, _ = looked_at(reports, at, ends)
     if columns is None or not columns.plain:
         raise NotStraight
     return columns

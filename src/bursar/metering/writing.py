@@ -1,6 +1,6 @@
 """Reports and their identities on their way into the tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -22,7 +22,7 @@ def begin_writing(
     first: int = 0,
     reports: Sequence[Report],
     whose: Sequence[Whose],
-    hashes: Sequence[bytes],
+    hashes: Callable[[], Sequence[bytes]],
     wallet_ids: Ints,
     amounts: Ints,
     posted: Ints,
@@ -34,7 +34,7 @@ def begin_writing(
 
     first   how many of the operation's were written before
     whose   who and what each is of: the report itself, or what it corrects
-    hashes  of their contents, 16 bytes each
+    hashes  of their contents, 16 bytes each; asked for when the reports are on their way
     """
     of_category, recorded_at = columns.whole(category_id), columns.instants(micros(at))
     report_ids = columns.texts([report.report_id for report in reports])
@@ -60,11 +60,11 @@ def begin_writing(
         "labels": columns.documents(labels),
         "recorded_at": recorded_at,
     }
+    copying.begin("usage_report", (len(reports), rows))
     identities = {
         "category_id": of_category,
         "report_id": report_ids,
-        "content_hash": columns.octets(hashes, 16),
+        "content_hash": columns.octets(hashes(), 16),
         "recorded_at": recorded_at,
     }
-    copying.begin("usage_report", (len(reports), rows))
     copying.begin("report_identity", (len(reports), identities))

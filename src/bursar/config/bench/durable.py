@@ -74,7 +74,7 @@ def _bare_copy(columns: Columns) -> None:
     batch = columns.reports
     with transaction.atomic(), mock.patch.object(copying, "begin", into_bare):
         begin_writing(
-            category_id=1, operation_id=1, at=AT, reports=batch, whose=batch, hashes=[bytes(16)] * len(batch),
+            category_id=1, operation_id=1, at=AT, reports=batch, whose=batch, hashes=lambda: [bytes(16)] * len(batch),
             wallet_ids=columns.workspace_ids, amounts=columns.amounts, posted=columns.amounts, starts=columns.starts,
             ends=columns.ends, charged_at=columns.ends,
         )  # fmt: skip
