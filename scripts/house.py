@@ -450,6 +450,8 @@ def test() -> None:
                     "--ignore=tests/db/billing/test_exports.py",
                     "--ignore=tests/db/api/test_fuzz.py",
                     "--ignore=tests/db/grants/test_notices.py",
+                    "--ignore=tests/db/api/test_accounts.py",
+                    "--ignore=tests/db/provisioning/test_accounts.py",
                     "--ignore=tests/db/provisioning/test_loop.py",
                     "--ignore=tests/db/provisioning/test_take_over.py",
                     "--ignore-glob=*/db/*/test_pages.py",

@@ -26,7 +26,7 @@ def own_database() -> Iterator[None]:
     with creation._nodb_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])  # until this connection is closed
         cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [MIGRATED])
-        known, source = {name for (name,) in cursor.fetchall()}, MIGRATED + _digest()
+        known, source = {name for (name,) in cursor.fetchall()}, MIGRATED + digest_of_migrations()
         for old in known - {source}:
             cursor.execute(f'DROP DATABASE IF EXISTS "{old}"')
         if source not in known:
@@ -49,7 +49,7 @@ def _be_connected_to(name: str) -> None:
     settings.DATABASES[connection.alias]["NAME"] = connection.settings_dict["NAME"] = name
 
 
-def _digest() -> str:
+def digest_of_migrations() -> str:
     """Of everything that a migration is made of; code that one imports gives it but names."""
     total = hashlib.sha256(django.__version__.encode())
     for app in apps.get_app_configs():

@@ -2,6 +2,7 @@
 
 import contextlib
 import email
+import fcntl
 import json
 import os
 import secrets
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.databases import digest_of_migrations
 
 START_SECONDS = 120
 
@@ -76,9 +79,28 @@ def await_true(what: str, ready: Callable[[], Any], seconds: float) -> float:
     return time.monotonic() - begun
 
 
+def _tables() -> Path:
+    """The embedded database's folder as it is after `bursar upgrade`, made once for all processes until a migration changes."""
+    name = f"bursar-tables-{os.getuid()}-"
+    folder = Path(tempfile.gettempdir()) / (name + digest_of_migrations())
+    with folder.with_name(f"{name}lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            for old in folder.parent.glob(f"{name}*/"):
+                shutil.rmtree(old, ignore_errors=True)
+            made = Installation()
+            made.home.chmod(0o755)
+            made.command("upgrade")
+            made.home.rename(folder)
+    return folder / "pg"
+
+
 @dataclass
 class Installation:
-    """`operator` is its first operator's address, `password` theirs. Everything below one temporary folder."""
+    """`operator` is its first operator's address, `password` theirs. Everything below one temporary folder.
+
+    has_tables   it begins with a copy of tables that were made once, where making them is not what is told
+    """
 
     operator: str = "operator@example.org"
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
@@ -86,6 +108,7 @@ class Installation:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     clients: list[httpx.Client] = field(default_factory=list)
     port: int = 0
+    has_tables: bool = False
 
     @property
     def url(self) -> str:
@@ -102,6 +125,8 @@ class Installation:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        if self.has_tables:
+            subprocess.run(["cp", "-a", str(_tables()), str(self.home / "pg")], check=True)
         self.command(
             "init", "--email", self.operator, "--name", "The Operator", "--password-stdin",
             "--base-url", self.url, stdin=self.password + "\n",

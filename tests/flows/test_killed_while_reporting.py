@@ -37,7 +37,7 @@ print("TOLD " + json.dumps({
 
 @pytest.fixture
 def installation() -> Iterator[Installation]:
-    made = Installation()
+    made = Installation(has_tables=True)
     try:
         made.start()
         yield made

@@ -33,7 +33,7 @@ AGENT = "bursaragent"
 
 @pytest.fixture
 def installation() -> Iterator[Installation]:
-    made = Installation()
+    made = Installation(has_tables=True)
     try:
         made.start()
         yield made

@@ -22,7 +22,7 @@ WITHIN_SECONDS = 60
 
 @pytest.fixture
 def installation() -> Iterator[Installation]:
-    made = Installation()
+    made = Installation(has_tables=True)
     try:
         made.start()
         yield made
