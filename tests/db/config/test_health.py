@@ -64,7 +64,8 @@ def test_healthz__database_away__is_down(client: Client, monkeypatch: pytest.Mon
 
 
 def test_doctor__migration_missing__says_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "ensure_running", lambda: "")  # that of the tests runs; it would start this machine's own
+    # That of the tests runs; this would start the machine's own.
+    monkeypatch.setattr(postgres, "ensure_running", lambda: "")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'events'")
     findings = {f.subject: f for f in doctor._database()}
