@@ -33,7 +33,7 @@ END = (datetime.now(UTC) + timedelta(days=90)).date().isoformat()
 
 @pytest.fixture
 def installation() -> Iterator[Installation]:
-    made = Installation()
+    made = Installation(has_tables=True)
     try:
         made.start()
         yield made

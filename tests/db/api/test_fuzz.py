@@ -23,7 +23,7 @@ from tests.db.web.who_may import OPERATIONS, PARAMETERS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow, *([pytest.mark.soak] if SOAK else [])]
 
-EXAMPLES: Final = 150 if SOAK else 4
+EXAMPLES: Final = 150 if SOAK else 3
 # What the schema cannot know: ids that exist, so that more than "not found" is tried.
 NAMES: Final[Mapping[str, str]] = {
     **PARAMETERS,

@@ -149,7 +149,7 @@ def fault_of(case: Case, answer: Answer, rights: Rights) -> str:
 
 ALL_PAGES = [case for cases in PAGES.values() for case in cases]
 ALL_OPERATIONS = [case for cases in OPERATIONS.values() for case in cases]
-OF_A_KIND = 3
+OF_A_KIND = 2
 
 
 def _kind_of(case: Case, rights: Rights) -> str:
@@ -184,8 +184,8 @@ def with_variants(declared: Case, rights: Rights) -> list[Case]:
 def chosen(declared: Case, rights: Rights) -> list[Case]:
     """The cases that are asked: in full all of them; in CI less of what can hardly differ.
 
-    Of those who are answered alike, three ask at each address, the next three at the next. Of a page with a form, whoever
-    may both look and send only looks; the operator does both.
+    Of those who are answered alike, the operator and two ask at each address, and others at the next. Of a page with a form,
+    whoever may both look and send only looks; the operator does both.
     """
     if not SOAK and rights.key not in SOME[declared.label]:
         return []
