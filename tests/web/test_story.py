@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.installation import Installation, await_true
-from tests.web.conftest import PICTURES, Visitor
+from tests.web.conftest import Visitor
 
 SPEED = 300  # of the simulator's seconds in one of ours: a quarter of an hour takes three seconds
 PASSWORD = "a horse counts core-hours"
@@ -106,9 +106,7 @@ class Actor(Visitor):
         return " ".join(row.locator(f"td[data-label='{label}']").inner_text().split())
 
     def show(self, name: str) -> None:
-        """A picture, where somebody is going to look: what a press leads to is checked already, and each page has its own test."""
-        if PICTURES:
-            super().show(f"story-{name}")
+        super().show(f"story-{name}")
 
     def await_text(self, text: str, *, seconds: float = WORKER_SECONDS) -> None:
         """Reload until the page says it: the worker has done its part."""

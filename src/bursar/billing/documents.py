@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from bursar.billing.models import Buyer, CreditNote, CreditNoteLine, Invoice, InvoiceLine, InvoiceTax, Payment, Seller
 from bursar.billing.reckoning import last_day
-from bursar.catalogue.words import singular
+from bursar.catalogue.words import unit_beside
 from bursar.kernel.money import Money, minor_digits, plain
 from bursar.structure.models import Organization, Workspace
 
@@ -97,7 +97,7 @@ class Line:
     @property
     def counted_unit(self) -> str:
         """The unit as it stands behind the quantity: one seat, two seats."""
-        return singular(self.unit) if self.quantity == 1 else self.unit
+        return unit_beside(plain(self.quantity), self.unit)
 
     @property
     def exact_quantity(self) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from bursar.billing.documents import Line
 from bursar.billing.models import InvoiceLine
+from bursar.catalogue.words import unit_beside
 from bursar.kernel.money import plain
 
 _DAYS_OF_A_YEAR: Final = 366
@@ -44,7 +45,7 @@ def explain(line: Line, time_zone: str) -> Explanation:
         Step(
             _("from {quantity} on").format(quantity=_figure(one.get("from"))),
             _("{quantity} at {price} each").format(
-                quantity=f"{_figure(one.get('quantity'))} {line.unit}".rstrip(), price=one.get("price")
+                quantity=_counted(one.get("quantity"), line.unit), price=one.get("price")
             ),
         )
         for one in _list(basis, "steps")
@@ -63,9 +64,7 @@ def explain(line: Line, time_zone: str) -> Explanation:
             )
         )
     elif basis.get("tiers"):
-        notes.append(
-            _("Used in the whole month: {whole}.").format(whole=f"{_figure(basis.get('whole'))} {line.unit}".rstrip())
-        )
+        notes.append(_("Used in the whole month: {whole}.").format(whole=_counted(basis.get("whole"), line.unit)))
     if line.kind == InvoiceLine.Kind.ADJUSTMENT:
         notes.append(
             _(
@@ -118,16 +117,21 @@ def _stretch(one: Mapping[str, Any], basis: Mapping[str, Any], zone: ZoneInfo) -
 def _figure(exact: Any) -> str:
     """An exact number as people read it: parts of a month as a fraction such as 12/31, parts of a core-hour to six decimals."""
     text = str(exact)
+    if "/" not in text:
+        return text
     try:
         number = Fraction(text)
-    except ValueError:
-        return text
-    if "/" not in text:
+    except (ValueError, ZeroDivisionError):
         return text
     rounded = Decimal(round(number * 10**6)).scaleb(-6)
     if Fraction(rounded) == number:
         return plain(rounded)
     return str(number) if number.denominator <= _DAYS_OF_A_YEAR else f"≈ {plain(rounded)}"
+
+
+def _counted(exact: Any, unit: str) -> str:
+    text = _figure(exact)
+    return f"{text} {unit_beside(text, unit)}".rstrip()
 
 
 def _list(basis: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -14,3 +14,8 @@ def singular(unit: str) -> str:
         if unit.endswith(ending):
             return unit.removesuffix(ending) + one
     return unit if unit.endswith(("ss", "us", "is")) else unit.removesuffix("s")
+
+
+def unit_beside(amount: str, unit: str) -> str:
+    """The unit as it stands behind an amount: 1 seat, 2 seats."""
+    return singular(unit) if amount == "1" else unit

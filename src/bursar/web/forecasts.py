@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bursar.accounting.models import Wallet
-from bursar.catalogue.words import singular
+from bursar.catalogue.words import unit_beside
 from bursar.kernel.quantity import Unit
 from bursar.metering.forecasts import Known, WalletForecast, forecast_of
 from bursar.web.templatetags.bursar import grouped
@@ -93,7 +93,7 @@ def _forfeits(found: WalletForecast, unit: Unit) -> list[str]:
             continue
         amount, low, high = (about(ticks, unit) for ticks in (one.ticks.middle, one.ticks.low, one.ticks.high))
         day = _last_day(one.end)
-        name = singular(unit.name) if amount == "1" else unit.name
+        name = unit_beside(amount, unit.name)
         if low == high:
             text = _("About {amount} {unit} likely to be forfeited on {day}.")
         else:

@@ -1,4 +1,4 @@
-"""An agent at a provider's site and the server: orders, quota, members, usage, ends; cut lines, wiped disks, rivals."""
+"""An agent at a provider's site and the server: the first order, cut lines, what exists at the site, hostile words, rivals."""
 
 from collections.abc import Iterator
 from copy import deepcopy

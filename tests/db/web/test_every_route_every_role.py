@@ -379,14 +379,14 @@ def test_login_pages__asked_by_anybody__never_break_and_let_strangers_in_where_d
 
 
 # ------------------------------------------------------------------------------------------------ tokens, CSRF
+OPERATOR = frozenset(ACTORS["platform_operator@platform"].held)
+
+
 def of_scope(number: int, case: Case, scope: TokenScope) -> bool:
     """In CI each operation is asked with two of the scopes that let it through and with two of the others, in turn."""
     own = [one for one in TokenScope if case.rule(Rights("platform_operator@platform", OPERATOR, frozenset({one})))]
     alike = own if scope in own else [one for one in TokenScope if one not in own]
     return SOAK or scope in {alike[(number + place) % len(alike)] for place in (0, 1)}
-
-
-OPERATOR = frozenset(ACTORS["platform_operator@platform"].held)
 
 
 def token_of(w: World, key: str, *scopes: TokenScope) -> str:

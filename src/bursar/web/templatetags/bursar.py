@@ -19,7 +19,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bursar.catalogue.words import singular
+from bursar.catalogue.words import unit_beside
 from bursar.kernel.clock import now
 from bursar.kernel.money import Money
 from bursar.kernel.quantity import Unit
@@ -47,10 +47,6 @@ def unit_of(thing: Any) -> Unit:
     return thing if isinstance(thing, Unit) else thing.unit
 
 
-def _unit_with(shown: str, name: str) -> str:
-    return singular(name) if shown == "1" else name
-
-
 @register.simple_tag
 def quantity(ticks: int | None, category: Any, digits: int | None = None) -> str:
     """`{% quantity ticks category %}`: the exact amount with its unit; `digits=1` rounds what is shown, the title stays
@@ -61,14 +57,14 @@ def quantity(ticks: int | None, category: Any, digits: int | None = None) -> str
     exact = grouped(unit.text(ticks))
     shown = exact if digits is None else grouped(unit.text(ticks, digits))
     if shown == exact:
-        name = _unit_with(shown, unit.name)
+        name = unit_beside(shown, unit.name)
         return format_html('<span class="num">{}&nbsp;<span class="unit">{}</span></span>', shown, name)
     return format_html(
         '<span class="num" title="{} {}">{}&nbsp;<span class="unit">{}</span></span>',
         exact,
         unit.name,
         shown,
-        _unit_with(shown, unit.name),
+        unit_beside(shown, unit.name),
     )
 
 

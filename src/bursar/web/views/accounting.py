@@ -19,7 +19,7 @@ from bursar.accounting import history, selectors, services, visibility
 from bursar.accounting.models import Allocation, Wallet
 from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
-from bursar.catalogue.words import singular
+from bursar.catalogue.words import unit_beside
 from bursar.kernel.quantity import Unit
 from bursar.metering import selectors as metering
 from bursar.metering.history import health_of
@@ -86,7 +86,7 @@ def told(state: WalletState, at: datetime) -> Told:
 def in_words(ticks: int, unit: Unit) -> str:
     """An amount within a sentence: "420 000 core-hours"."""
     text = unit.text(ticks)
-    return f"{grouped(text)} {singular(unit.name) if text == '1' else unit.name}"
+    return f"{grouped(text)} {unit_beside(text, unit.name)}"
 
 
 def reason_of(state: WalletState) -> str:
