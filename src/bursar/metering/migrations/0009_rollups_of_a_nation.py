@@ -4,6 +4,8 @@ from typing import Any
 
 from django.db import migrations, models, transaction
 
+from bursar.metering.migrations._category_months import IF_MISSING
+
 # As the other rollups: a row is a month of days, and `ticks` lies in the key's index. The sum of thousands of wallets may be more
 # than a bigint holds. By month first: a period is then a stretch of the index.
 DAYS = ",\n    ".join(f"d{day:02} numeric NOT NULL DEFAULT 0" for day in range(1, 32))
@@ -77,6 +79,7 @@ class Migration(migrations.Migration):
     dependencies = [("metering", "0008_ids_by_operation")]
 
     operations = [
+        migrations.RunSQL(IF_MISSING, migrations.RunSQL.noop),  # its months are asked below
         migrations.SeparateDatabaseAndState(
             database_operations=[migrations.RunSQL(_table(name), f"DROP TABLE {name};") for name in KEYS],
             state_operations=[
