@@ -442,7 +442,7 @@ def test() -> None:
             elif present("tests/db"):
                 # Beside the browser, which waits a good deal. What takes long, walks addresses, draws pages and papers, tells
                 # people and backends what to do, or starts the server that comes with Bursar says nothing more about this
-                # one; what writes and reads, and what it refuses, stay.
+                # one; what writes and reads, and what it refuses, stay, the first case of each.
                 leave = (
                     "--ignore=tests/db/web",
                     "--ignore=tests/db/agent",
@@ -459,7 +459,8 @@ def test() -> None:
                 )
                 old = Part(
                     "database tests on PostgreSQL 15", "-m", "not soak and not slow", *parallel(), *leave, *more, "tests/db",
-                    env={"DATABASE_URL": beside.enter_context(old_postgres(binaries))}, beside=True,
+                    env={"DATABASE_URL": beside.enter_context(old_postgres(binaries)), "BURSAR_FIRST_CASES": "1"},
+                    beside=True,
                 )  # fmt: skip
                 beside.callback(old.leave)
             if present("tests/web"):

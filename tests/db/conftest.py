@@ -1,5 +1,6 @@
 """Every test that writes to a ledger ends by verifying it; what many tests begin with is made once for all of them."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import datetime
@@ -12,6 +13,16 @@ from bursar.catalogue.models import ProductCategory
 from bursar.kernel.clock import stated_time
 
 Made = TypeVar("Made")
+
+# On a server of another version: cases of one test differ in figures, and mostly ask the database in the same words.
+FIRST_CASES = os.environ.get("BURSAR_FIRST_CASES") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if FIRST_CASES:
+        first = set({(item.path, getattr(item, "originalname", item.name)): item for item in reversed(items)}.values())
+        config.hook.pytest_deselected(items=[item for item in items if item not in first])
+        items[:] = [item for item in items if item in first]
 
 
 @pytest.fixture(scope="module")
