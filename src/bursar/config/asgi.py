@@ -1,19 +1,16 @@
 import os
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
-from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
-from bursar.config.waiting import App, Waiting
-
-if TYPE_CHECKING:
-    from a2wsgi.wsgi_typing import WSGIApp
+from bursar.config.threads import InThreads
+from bursar.config.waiting import Waiting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bursar.config.settings")
 # All pages and operations are plain functions. Each request runs whole in one of these threads; Django's own ASGI handler
 # would change threads around each middleware, which costs more than most requests. Only who waits for news waits outside.
 THREADS = 10
-application = Waiting(cast(App, WSGIMiddleware(cast("WSGIApp", get_wsgi_application()), workers=THREADS)))
+application = Waiting(InThreads(cast(Any, get_wsgi_application()), threads=THREADS))
 
 from django.urls import get_resolver  # noqa: E402
 
