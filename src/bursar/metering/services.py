@@ -224,14 +224,18 @@ class _Plan:
         self.new = new
 
     def _known(self) -> dict[str, bytes]:
-        """The identities among these that are taken."""
+        """The identities among these that are taken. Each is looked up by its key, whatever is known or not of the table's size."""
         with prepared.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT report_id, content_hash FROM report_identity
-                WHERE category_id = %s AND report_id IN (SELECT json_array_elements_text(%s::json))
+                SELECT known.report_id, known.content_hash
+                FROM json_array_elements_text(%s::json) AS asked (report_id)
+                CROSS JOIN LATERAL (
+                    SELECT report_id, content_hash FROM report_identity
+                    WHERE category_id = %s AND report_id = asked.report_id LIMIT 1
+                ) AS known
                 """,
-                [self.category.pk, msgspec.json.encode(self.columns.report_ids).decode()],
+                [msgspec.json.encode(self.columns.report_ids).decode(), self.category.pk],
             )
             return {report_id: bytes(digest) for report_id, digest in cursor.fetchall()}
 

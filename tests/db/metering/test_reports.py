@@ -347,3 +347,27 @@ def test_reports__lie_in_the_part_of_their_month(category, university) -> None:
         assert cursor.fetchone() == (0,)
         cursor.execute("SELECT to_regclass('usage_report_2031_02') IS NOT NULL")
         assert cursor.fetchone() == (True,)
+
+
+def test_post__one_name_among_many_that_the_server_never_counted__reads_that_one_alone(university) -> None:
+    category = make_category()  # not verified at the end: most of these identities have no report
+    report = make_report(university, category, 5)
+    post(report)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO report_identity (category_id, report_id, content_hash, recorded_at) "
+            "SELECT %s, 'other-' || number, '', %s FROM generate_series(1, 60000) AS number",
+            [category.pk, AT],
+        )
+
+        def rows_read() -> int:
+            cursor.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'report_identity'"
+            )
+            return cursor.fetchone()[0]
+
+        before = rows_read()
+        answer = post(report)
+        assert (answer.posted, answer.duplicates) == (0, (report.report_id,))
+        # Once when it is taken for new and the key refuses it, once when it is looked up.
+        assert rows_read() - before <= 2
