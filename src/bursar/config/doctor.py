@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.mail import get_connection
 from django.db import DatabaseError, connection
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bursar.config import environment, installation, postgres
 from bursar.kernel import clock
@@ -80,7 +81,12 @@ def _database() -> Iterator[Finding]:
     if pending:
         yield Finding(
             _("tables"), Verdict.ERROR,
-            _("%(count)d steps behind this version, from %(first)s on") % {"count": len(pending), "first": pending[0]},
+            ngettext(
+                "a step behind this version: %(first)s",
+                "%(count)d steps behind this version, from %(first)s on",
+                len(pending),
+            )
+            % {"count": len(pending), "first": pending[0]},
             "bursar upgrade",
         )  # fmt: skip
         return
