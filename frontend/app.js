@@ -148,9 +148,14 @@ document.addEventListener("click", async (event) => {
         const from = target.dataset.copyFrom && $(target.dataset.copyFrom);
         await navigator.clipboard.writeText(from ? (from.value ?? from.textContent).trim() : target.dataset.copy);
         const label = $(".copy-label", target) || target;
-        const before = label.textContent;
-        label.textContent = target.dataset.copied || "✓";
-        setTimeout(() => (label.textContent = before), 1500);
+        if (label.dataset.said) return; // clicked again meanwhile
+        label.dataset.said = "true";
+        const before = [...label.childNodes];
+        label.replaceChildren(target.dataset.copied || "✓");
+        setTimeout(() => {
+            label.replaceChildren(...before);
+            delete label.dataset.said;
+        }, 1500);
     }
 });
 

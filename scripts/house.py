@@ -307,7 +307,9 @@ FAST = ["tests/flows", "tests/unit", "tests/db", "tests/architecture", "tests/pr
 
 
 def chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """The lightest that is here; which one the tests take is said in their environment."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("BURSAR_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def debian_postgres() -> Path | None:
@@ -464,10 +466,12 @@ def test() -> None:
                 )  # fmt: skip
                 beside.callback(old.leave)
             if present("tests/web"):
-                if chromium() is None:
+                browser = chromium()
+                if browser is None:
                     not_run.append("the browser tests: there is no chromium")
                 else:
-                    part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web")
+                    named = {"BURSAR_CHROMIUM": browser}
+                    part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web", env=named)
             if old is not None:
                 finish(old)
         if real is not None:
@@ -573,7 +577,8 @@ def check() -> None:
 def pictures() -> None:
     """The browser tests, which then keep a picture of every page they show."""
     environment()
-    passed = pytest("browser", *parallel("loadfile"), "tests/web", *sys.argv[2:], env={"BURSAR_PICTURES": "1"})
+    named = {"BURSAR_CHROMIUM": chromium() or ""}
+    passed = pytest("browser", *parallel("loadfile"), "tests/web", *sys.argv[2:], env={"BURSAR_PICTURES": "1", **named})
     print(f"\nThe pictures lie in {ROOT / 'test-results' / 'shots'}")
     if not passed:
         raise SystemExit(1)

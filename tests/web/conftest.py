@@ -24,8 +24,7 @@ LOOKS = tuple(WIDTHS) if PICTURES else ("light", "phone")
 
 def chromium() -> str | None:
     """The system's browser; Playwright's own is never downloaded."""
-    named = os.environ.get("BURSAR_CHROMIUM")
-    return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return os.environ.get("BURSAR_CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from playwright.sync_api import expect
 
 from bursar.provisioning import services
 from bursar.provisioning.models import AccountPolicy, LocalAccount
@@ -51,6 +52,14 @@ def test_connect__asked_for_answered_and_given_up__by_clicking(visit: Callable[.
     said = mine.page.locator("main").inner_text()
     assert "Mining coins on the login node." in said
     assert mine.page.get_by_role("button", name="Disconnect").count() == 0
+    mine.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copy = mine.page.get_by_role("button", name="Copy the name")
+    copy.click()
+    copy.click()  # the second click while it says that it was done
+    expect(copy).to_have_text("✓")
+    assert mine.page.evaluate("navigator.clipboard.readText()") == "ada"
+    expect(copy.locator("svg")).to_be_visible()
+    expect(copy).to_have_text("")
     with theirs.page.expect_event("load"):
         theirs.page.get_by_role("button", name="Unblock").click()
     mine.go("/profile/accounts/")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from bursar.web.forms import DateField
 from bursar.web.structure_forms import after, first_moment
 
 LIMIT = "limits."
+USE = "uses."
 
 
 def add_limits(form: forms.Form, components: Iterable[Component], given: Mapping[str, int]) -> None:
@@ -41,7 +43,40 @@ def limits_in(values: Mapping[str, Any]) -> dict[str, int]:
     return {key.removeprefix(LIMIT): value for key, value in values.items() if key.startswith(LIMIT)}
 
 
-class OrderForm(forms.Form):
+class WithUses(forms.Form):
+    """A form that asks what will be used of what is billed by use: for the estimate alone, nothing of it is ordered."""
+
+    def add_uses(self, components: Iterable[Component]) -> None:
+        for component in components:
+            field = forms.DecimalField(
+                label=component.title,
+                required=False,
+                min_value=0,
+                max_digits=20,
+                decimal_places=6,
+                widget=forms.NumberInput(attrs={"inputmode": "decimal", "min": 0, "step": "any"}),
+            )
+            field.suffix = _("%(unit)s a month") % {"unit": component.unit_name}  # type: ignore[attr-defined]
+            self.fields[USE + component.key] = field
+
+    @property
+    def use_fields(self) -> list[Any]:
+        return [self[name] for name in self.fields if name.startswith(USE)]
+
+    def uses(self) -> dict[str, Fraction]:
+        """Component key -> units that are expected to be used in a month, as far as they are typed, whatever else is not.
+
+        raises   ValidationError where something else than such a number is typed
+        """
+        found = {}
+        for bound in self.use_fields:
+            quantity = self.fields[bound.name].clean(bound.value())
+            if quantity is not None:
+                found[bound.name.removeprefix(USE)] = Fraction(quantity)
+        return found
+
+
+class OrderForm(WithUses):
     workspace = forms.TypedChoiceField(label=_("For"), coerce=int, help_text=_("Whose quota it draws on."))
     name = forms.CharField(label=_("Name of the resource"), max_length=150)
     plan = forms.TypedChoiceField(label=_("Plan"), coerce=int, widget=forms.RadioSelect)
@@ -63,6 +98,7 @@ class OrderForm(forms.Form):
         plans: Sequence[Plan],
         workspaces: Sequence[Workspace],
         *args: Any,
+        by_use: Iterable[Component] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -77,6 +113,7 @@ class OrderForm(forms.Form):
         if not offering.terms_of_use:
             del self.fields["terms"]
         add_limits(self, components, {})
+        self.add_uses(by_use)
         # One page, one order: the same form sent twice is known by this.
         self.fields["key"].initial = uuid4().hex
 
@@ -108,7 +145,7 @@ class OrderForm(forms.Form):
         }
 
 
-class ChangeForm(forms.Form):
+class ChangeForm(WithUses):
     plan = forms.TypedChoiceField(label=_("Plan"), coerce=int, widget=forms.RadioSelect)
     comment = forms.CharField(
         label=_("A word to those who decide"),
@@ -125,6 +162,7 @@ class ChangeForm(forms.Form):
         *args: Any,
         plan: Plan,
         limits: Mapping[str, int],
+        by_use: Iterable[Component] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -132,6 +170,7 @@ class ChangeForm(forms.Form):
         self.fields["plan"].choices = [(each.pk, each.name) for each in offered]  # type: ignore[attr-defined]
         self.fields["plan"].initial = plan.pk
         add_limits(self, components, limits)
+        self.add_uses(by_use)
         self.fields["key"].initial = uuid4().hex
 
     @property

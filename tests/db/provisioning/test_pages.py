@@ -129,6 +129,47 @@ def test_order_draft__a_last_day_is_typed__shows_what_it_costs_until_then(world:
     assert "In all" not in text_of(logged_in(world.pi).post(url, filled(world, last_day="nonsense")))
 
 
+@pytest.fixture
+def by_the_hour(world: World) -> World:
+    """A core-hour costs 0.05; what is ordered costs nothing."""
+    catalogue_services.set_price(
+        plan=world.offering.plans.get(pk=world.plan_id), component=world.offering.components.get(key="cpu"),
+        price=Decimal("0.05"), by=None, at=world.at,
+    )  # fmt: skip
+    return world
+
+
+def test_order_draft__an_expected_use_is_typed__is_in_the_estimate_and_not_in_the_order(by_the_hour: World) -> None:
+    client = logged_in(by_the_hour.pi)
+    url = f"{reverse('order_draft')}?offering={by_the_hour.offering.pk}"
+    assert "What you expect to use" in text_of(client.get(new_url(by_the_hour)))
+    on_top = "What is billed by use comes on top."
+    shown = text_of(client.post(url, filled(by_the_hour)))
+    assert ("Per month, about 0.00 EUR" in shown, on_top in shown) == (True, True)
+    shown = text_of(client.post(url, filled(by_the_hour, **{"uses.cpu": "1000.5"})))
+    assert ("Per month, about 50.03 EUR" in shown, on_top in shown) == (True, False)
+    for wrong in ("many", "-1", "1e99"):
+        shown = text_of(client.post(url, filled(by_the_hour, **{"uses.cpu": wrong})))
+        assert "What you expect to use is a number, zero or more." in shown
+        answer = client.post(new_url(by_the_hour), filled(by_the_hour, **{"uses.cpu": wrong}))
+        assert (answer.status_code, Order.objects.count()) == (422, 0)
+    client.post(new_url(by_the_hour), filled(by_the_hour, **{"uses.cpu": "1000.5"}))
+    assert Order.objects.get().limits == {"storage": 20}
+
+
+def test_order_form__nothing_costs_by_use__does_not_ask_what_will_be_used(world: World) -> None:
+    assert "What you expect to use" not in text_of(logged_in(world.pi).get(new_url(world)))
+
+
+def test_change_page__an_expected_use_is_typed__is_in_the_estimate(by_the_hour: World) -> None:
+    resource = ready(by_the_hour)
+    client = logged_in(by_the_hour.pi)
+    assert "What you expect to use" in text_of(client.get(reverse("resource_change", args=[resource.pk])))
+    typed = {"plan": resource.plan_id, "limits.storage": 30, "uses.cpu": "10"}
+    shown = text_of(client.post(reverse("resource_draft", args=[resource.pk]), typed))
+    assert "Per month, about 0.50 EUR" in shown
+
+
 def test_order_page__each_side_in_turn__shows_and_takes_the_decision(world: World) -> None:
     order = place_order(world, terms_accepted=True)
     page = reverse("order", args=[order.pk])

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -130,12 +131,16 @@ def _order_parts(request: HttpRequest) -> dict[str, Any]:
     sent = request.POST if request.method == "POST" else None
     initial = {"workspace": request.GET.get("workspace", ""), "name": ""}
     initial = {key: value for key, value in initial.items() if value}
+    cards = plan_cards(plans, components, at_of(request))
+    form = OrderForm(
+        offering, components, plans, workspaces, sent, initial=initial, by_use=billed_by_use(components, cards)
+    )
     return {
         "offering": offering,
         "components": components,
-        "plans": plan_cards(plans, components, at_of(request)),
+        "plans": cards,
         "workspaces": workspaces,
-        "form": OrderForm(offering, components, plans, workspaces, sent, initial=initial),
+        "form": form,
         "schema_form": SchemaForm(offering.order_form, sent),
         "currency": offering.provider.organization.currency,
         "closed": catalogue.why_closed(offering),
@@ -153,6 +158,12 @@ def plan_cards(plans: Sequence[Plan], components: Sequence[Component], at: datet
         }
         for plan in plans
     ]
+
+
+def billed_by_use(components: Sequence[Component], cards: Sequence[dict[str, Any]]) -> list[Component]:
+    """What costs something as it is used, in at least one of the plans."""
+    priced = {component.pk for card in cards for component, _price in card["rows"]}
+    return [c for c in components if c.billing == Component.Billing.USAGE and c.pk in priced]
 
 
 def order_create(request: HttpRequest) -> HttpResponse:
@@ -211,6 +222,10 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
             except ValueError:
                 return {"missing": _("A whole number is needed for each limit.")}
     try:
+        uses = parts["form"].uses()
+    except ValidationError:
+        return {"missing": _("What you expect to use is a number, zero or more.")}
+    try:
         found = selectors.preview_order(
             viewer_of(request),
             offering=parts["offering"],
@@ -221,6 +236,7 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
             resource=resource,
             start=start,
             end=end,
+            uses=uses,
             at=at_of(request),
         )
     except DomainError as refusal:

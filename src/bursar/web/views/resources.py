@@ -46,7 +46,7 @@ from bursar.web.structure_forms import after, last_day
 from bursar.web.tabs import card, scope_page
 from bursar.web.viewer import Viewer
 from bursar.web.views.billing import cost_of
-from bursar.web.views.orders import _preview, plan_cards, shown_value
+from bursar.web.views.orders import _preview, billed_by_use, plan_cards, shown_value
 
 
 def viewer_of(request: HttpRequest) -> Person:
@@ -248,12 +248,14 @@ def _change_parts(request: HttpRequest, row: Resource) -> dict[str, Any]:
     plans = list(catalogue.plans_open_to(row.offering, row.workspace))
     offered = plans if row.plan in plans else [row.plan, *plans]
     sent = request.POST if request.method == "POST" else None
+    cards = plan_cards(offered, components, at_of(request))
+    by_use = billed_by_use(components, cards)
     return {
         "resource": row,
         "offering": row.offering,
         "components": components,
-        "plans": plan_cards(offered, components, at_of(request)),
-        "form": ChangeForm(components, plans, sent, plan=row.plan, limits=row.limits),
+        "plans": cards,
+        "form": ChangeForm(components, plans, sent, plan=row.plan, limits=row.limits, by_use=by_use),
         "currency": row.offering.provider.organization.currency,
         "draft_url": reverse("resource_draft", args=[row.pk]),
     }
