@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bursar.config import doctor, installation, postgres
 from bursar.config.doctor import Verdict
@@ -53,6 +54,19 @@ def test_healthz__migration_missing__is_down(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'events'")
     assert ask(client) == (503, {"status": "down", "database": True, "migrations": False, "worker": None})
+
+
+def test_healthz__no_table_of_migrations__is_down(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_migrations RENAME TO elsewhere")
+    assert ask(client) == (503, {"status": "down", "database": True, "migrations": False, "worker": None})
+
+
+def test_healthz__asked_each_second__asks_three_small_things(client: Client) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert ask(client)[0] == 200
+    assert len(asked) == 3
+    assert not any("pg_class" in query["sql"] for query in asked)
 
 
 def test_healthz__database_away__is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
