@@ -14,7 +14,8 @@ from bursar.kernel.clock import stated_time
 
 Made = TypeVar("Made")
 
-# On a server of another version: cases of one test differ in figures, and mostly ask the database in the same words.
+# On a server of another version, and in `make test-fast`: cases of one test differ in figures, and mostly ask the database in
+# the same words.
 FIRST_CASES = os.environ.get("BURSAR_FIRST_CASES") == "1"
 
 
