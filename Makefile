@@ -25,7 +25,7 @@ assets: ## bundle the page assets
 test: ## every test that can run here; names at the end what could not
 	@scripts/house test
 
-test-fast: ## without browser, SLURM and the real parts; under 2 minutes
+test-fast: ## a quick look: no browser, no SLURM, nothing that starts processes or closes months
 	@scripts/house test-fast
 
 check: ## format, lint, types, layers, migrations, API description, translations

@@ -307,7 +307,7 @@ FAST = ["tests/flows", "tests/unit", "tests/db", "tests/architecture", "tests/pr
 
 
 def chromium() -> str | None:
-    """The lightest that is here; which one the tests take is said in their environment."""
+    """As the browser tests choose it (tests/web/conftest.py): the lightest that is here."""
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     return os.environ.get("BURSAR_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
@@ -475,12 +475,10 @@ def test() -> None:
                 )  # fmt: skip
                 beside.callback(old.leave)
             if present("tests/web"):
-                browser = chromium()
-                if browser is None:
+                if chromium() is None:
                     not_run.append("the browser tests: there is no chromium")
                 else:
-                    named = {"BURSAR_CHROMIUM": browser}
-                    part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web", env=named)
+                    part("browser", *parallel("loadfile"), "--no-loadscope-reorder", "tests/web")
             if old is not None:
                 finish(old)
         if real is not None:
@@ -586,8 +584,7 @@ def check() -> None:
 def pictures() -> None:
     """The browser tests, which then keep a picture of every page they show."""
     environment()
-    named = {"BURSAR_CHROMIUM": chromium() or ""}
-    passed = pytest("browser", *parallel("loadfile"), "tests/web", *sys.argv[2:], env={"BURSAR_PICTURES": "1", **named})
+    passed = pytest("browser", *parallel("loadfile"), "tests/web", *sys.argv[2:], env={"BURSAR_PICTURES": "1"})
     print(f"\nThe pictures lie in {ROOT / 'test-results' / 'shots'}")
     if not passed:
         raise SystemExit(1)

@@ -24,7 +24,8 @@ LOOKS = tuple(WIDTHS) if PICTURES else ("light", "phone")
 
 def chromium() -> str | None:
     """The system's browser; Playwright's own is never downloaded."""
-    return os.environ.get("BURSAR_CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("BURSAR_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 @pytest.hookimpl(trylast=True)

@@ -43,8 +43,12 @@ def limits_in(values: Mapping[str, Any]) -> dict[str, int]:
     return {key.removeprefix(LIMIT): value for key, value in values.items() if key.startswith(LIMIT)}
 
 
-class WithUses(forms.Form):
-    """A form that asks what will be used of what is billed by use: for the estimate alone, nothing of it is ordered."""
+class QuantitiesForm(forms.Form):
+    """Limits that are ordered, and what is expected to be used of what is billed by use: the latter for the estimate alone."""
+
+    @property
+    def limit_fields(self) -> list[Any]:
+        return [self[name] for name in self.fields if name.startswith(LIMIT)]
 
     def add_uses(self, components: Iterable[Component]) -> None:
         for component in components:
@@ -76,7 +80,7 @@ class WithUses(forms.Form):
         return found
 
 
-class OrderForm(WithUses):
+class OrderForm(QuantitiesForm):
     workspace = forms.TypedChoiceField(label=_("For"), coerce=int, help_text=_("Whose quota it draws on."))
     name = forms.CharField(label=_("Name of the resource"), max_length=150)
     plan = forms.TypedChoiceField(label=_("Plan"), coerce=int, widget=forms.RadioSelect)
@@ -117,10 +121,6 @@ class OrderForm(WithUses):
         # One page, one order: the same form sent twice is known by this.
         self.fields["key"].initial = uuid4().hex
 
-    @property
-    def limit_fields(self) -> list[Any]:
-        return [self[name] for name in self.fields if name.startswith(LIMIT)]
-
     def period(self) -> tuple[datetime | None, datetime | None]:
         """Start and end of the resource as far as they are typed already, whatever else is not."""
         days = []
@@ -145,7 +145,7 @@ class OrderForm(WithUses):
         }
 
 
-class ChangeForm(WithUses):
+class ChangeForm(QuantitiesForm):
     plan = forms.TypedChoiceField(label=_("Plan"), coerce=int, widget=forms.RadioSelect)
     comment = forms.CharField(
         label=_("A word to those who decide"),
@@ -172,10 +172,6 @@ class ChangeForm(WithUses):
         add_limits(self, components, limits)
         self.add_uses(by_use)
         self.fields["key"].initial = uuid4().hex
-
-    @property
-    def limit_fields(self) -> list[Any]:
-        return [self[name] for name in self.fields if name.startswith(LIMIT)]
 
     def values(self) -> dict[str, Any]:
         given = self.cleaned_data

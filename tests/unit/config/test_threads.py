@@ -26,7 +26,7 @@ class Answer:
         self.closed += 1
 
 
-def ask(application: Application, *body: Message, length: int | None = None, path: str = "/reports") -> list[Message]:
+def ask(application: Application, *body: Message, length: int | None = None) -> list[Message]:
     """What a server that calls the application has to send, in order."""
     sent: list[Message] = []
     left = list(body)
@@ -39,7 +39,7 @@ def ask(application: Application, *body: Message, length: int | None = None, pat
 
     headers = [(b"host", b"bursar.example"), (b"x-name", b"one"), (b"x-name", b"two")]
     scope = {
-        "type": "http", "method": "POST", "path": path, "query_string": b"page=2", "http_version": "1.1", "scheme": "https",
+        "type": "http", "method": "POST", "path": "/reports", "query_string": b"page=2", "http_version": "1.1", "scheme": "https",
         "headers": headers if length is None else [*headers, (b"content-length", str(length).encode())],
         "server": ("127.0.0.1", 8000), "client": ("192.0.2.7", 4711),
     }  # fmt: skip
