@@ -25,7 +25,7 @@ assets: ## bundle the page assets
 test: ## every test that can run here; names at the end what could not
 	@scripts/house test
 
-test-fast: ## a quick look: no browser, no SLURM, nothing that starts processes or closes months
+test-fast: ## a quick look, under 2 minutes: no browser, no SLURM, nothing that is marked as slow
 	@scripts/house test-fast
 
 check: ## format, lint, types, layers, migrations, API description, translations

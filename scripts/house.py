@@ -394,19 +394,10 @@ def present(*folders: str) -> list[str]:
     return [folder for folder in folders if any((ROOT / folder).rglob("test_*.py"))]
 
 
-# What starts processes, waits for clocks, or closes whole months: for whoever wants an answer at once, too long.
-LONG = [
-    "tests/unit/plugins/contract", "tests/db/agent", "tests/db/billing", "tests/db/config", "tests/db/delivery",
-    "tests/db/grants/test_logo.py", "tests/db/grants/test_scenarios.py", "tests/db/provisioning/test_at_once.py",
-    "tests/db/provisioning/test_holds.py", "tests/db/metering/test_together.py",
-]  # fmt: skip
-
-
 def test_fast() -> None:
     environment()
-    chosen = ("-m", "not soak and not slow", *(f"--ignore={path}" for path in LONG), *present(*FAST))
     few = {"BURSAR_FAST": "1", "BURSAR_FIRST_CASES": "1"}
-    if not pytest("unit, database, architecture, flows", *parallel(), *chosen, env=few):
+    if not pytest("unit, database, architecture", *parallel(), "-m", "not soak and not slow", *present(*FAST), env=few):
         raise SystemExit(1)
 
 

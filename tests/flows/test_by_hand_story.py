@@ -9,7 +9,7 @@ from bursar.provisioning import services
 from bursar.provisioning.models import Order, Resource
 from tests.factories.provisioning import World, make_resource, make_world, run_jobs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def work(resource: Resource) -> str:

@@ -20,7 +20,7 @@ from bursar.provisioning.lifecycle import OrderState
 from bursar.provisioning.models import Order
 from tests.unit.plugins.simulator.running import TOKEN, Backend
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 Kind, State = InvoiceLine.Kind, Invoice.State
 SLUGS = {organization.key: organization.slug for organization in world.ORGANIZATIONS}
 

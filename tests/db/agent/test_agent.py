@@ -24,7 +24,7 @@ from bursar.provisioning.services.imports import TakeOver, importable, take_over
 from tests.factories.provisioning import World, make_resource, make_world, run_jobs
 from tests.factories.site import Site, make_site, make_token, move_to_site, ready, work_off
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 HOUR = 3600
 

@@ -24,7 +24,7 @@ from tests.factories.provisioning import World, give_quota, make_world
 from tests.factories.site import Site, make_site, make_token, move_to_site, ready, work_off
 from tests.factories.structure import make_membership, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 HOUR = 3600
 

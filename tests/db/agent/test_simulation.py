@@ -28,7 +28,7 @@ from tests.factories.provisioning import World, give_quota, make_world, place_or
 from tests.factories.site import Site, make_site, move_to_site
 from tests.factories.structure import make_membership, make_person, make_project, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def more_projects(world: World, count: int) -> list[World]:

@@ -46,6 +46,7 @@ from tests.factories.provisioning import World, make_resource, place_order, run_
 from tests.factories.puppet import use_puppet
 from tests.factories.structure import make_membership, make_organization, make_project, make_workspace
 
+pytestmark = pytest.mark.slow
 OCTOBER = date(2026, 10, 1)
 TELL, HOLD, PAUSE = (BudgetThreshold.Action(a) for a in ("tell", "hold", "pause"))
 

@@ -18,7 +18,7 @@ from bursar.provisioning.models import SpendingHold
 from tests.factories.budgets import bill, budget_of, crossings, events, mails, make_priced_world
 from tests.factories.provisioning import World
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TELL, HOLD = BudgetThreshold.Action.TELL, BudgetThreshold.Action.HOLD
 

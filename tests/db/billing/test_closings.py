@@ -20,7 +20,7 @@ from bursar.kernel.clock import stated_time
 from bursar.structure.roles import NotAllowed
 from tests.factories.selling import Shop, another_customer, make_running, make_shop, when
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 JULY, AUGUST = date(2026, 7, 1), date(2026, 8, 1)
 JOB = "bursar.billing.tasks.close_seller_month"

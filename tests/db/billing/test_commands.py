@@ -13,7 +13,7 @@ from bursar.billing.models import Invoice
 from bursar.config import invoice_cli, ledger_cli
 from tests.factories.selling import Shop, make_running, make_shop, when
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

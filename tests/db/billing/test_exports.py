@@ -28,7 +28,7 @@ from bursar.structure.models import Organization
 from tests.factories.billing import ISSUED, Trade, line, make_invoice, make_trade
 from tests.factories.structure import LONG_AGO
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ from tests.factories.selling import (
 )
 from tests.factories.structure import make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 JULY, AUGUST = date(2026, 7, 1), date(2026, 8, 1)
 ISSUE = when(8, 8)

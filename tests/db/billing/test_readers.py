@@ -34,7 +34,7 @@ from tests.factories.selling import (
     when,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 JULY, AUGUST = date(2026, 7, 1), date(2026, 8, 1)
 

@@ -200,6 +200,7 @@ def test_put__none_or_too_many__is_refused(provider, at, count) -> None:
         )
 
 
+@pytest.mark.slow
 def test_put__five_hundred_that_stand__asks_as_little_as_for_one(provider, at) -> None:
     put(provider, at)
     counts = []

@@ -9,7 +9,7 @@ from bursar.config import doctor, installation, postgres
 from bursar.config.doctor import Verdict
 from bursar.kernel.clock import stated_time
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

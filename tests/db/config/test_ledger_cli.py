@@ -16,6 +16,7 @@ from bursar.metering.services import post_reports
 from tests.factories.ledger import make_report
 from tests.factories.nation import Nation, make_nation
 
+pytestmark = pytest.mark.slow
 SCENARIOS = Path(__file__).parents[2] / "golden" / "ledger" / "scenarios.jsonl"
 
 

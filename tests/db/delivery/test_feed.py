@@ -26,7 +26,7 @@ from tests.factories.provisioning import World, give_quota, make_resource, make_
 from tests.factories.site import make_token
 from tests.factories.structure import make_membership, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from bursar.structure.models import Person
 from tests.factories.grants import Grants, make_grants
 from tests.factories.pictures import chunk, png
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 PHOTO = png(40, 20, chunk(b"eXIf", b"where it was taken"))
 
 

@@ -37,7 +37,7 @@ from bursar.structure.roles import Role, TokenLimits, TokenScope
 from tests.factories.grants import HOUR, Grants, amounts_of, given_to, make_grants, project_with, states_of
 from tests.factories.structure import make_organization, make_person, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

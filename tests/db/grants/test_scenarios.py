@@ -23,7 +23,7 @@ from tests.factories.grants import HOUR, Grants, amounts_of, given_to, make_gran
 from tests.factories.ledger import make_allocation
 from tests.factories.structure import make_membership, make_organization, make_person, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

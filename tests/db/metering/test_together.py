@@ -23,7 +23,7 @@ from tests.factories.catalogue import make_category
 from tests.factories.ledger import AT, YEAR_START, make_allocation, make_report
 from tests.factories.structure import make_organization, make_project, make_workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @dataclass

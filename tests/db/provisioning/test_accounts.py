@@ -47,7 +47,7 @@ from tests.factories.provisioning import World, give_quota, make_resource, make_
 from tests.factories.puppet import KeepingPuppet, Puppet, use_keeping_puppet, use_puppet
 from tests.factories.structure import make_membership, make_person, make_project
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

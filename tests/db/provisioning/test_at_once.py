@@ -19,7 +19,7 @@ from bursar.structure.roles import Role
 from tests.factories.provisioning import World, approve_all, make_world, place_order
 from tests.factories.structure import make_membership, make_person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.factories.provisioning import World, make_resource, make_world, place
 from tests.factories.puppet import Puppet, use_puppet
 from tests.factories.structure import make_membership, make_person, make_project, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 Effect = SpendingHold.Effect
 SLOT = {"key": "slot", "title": "Slot", "billing": "limit", "unit_name": "slots", "limit_default": 1, "limit_min": 0}

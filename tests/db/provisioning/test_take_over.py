@@ -35,7 +35,7 @@ from tests.factories.catalogue import make_offering
 from tests.factories.provisioning import World, make_world, run_jobs
 from tests.factories.structure import make_membership, make_person, make_project, make_workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 WORKBENCH = Path(__file__).resolve().parents[3] / "docs" / "examples" / "script-backend" / "workbench.py"
 
 

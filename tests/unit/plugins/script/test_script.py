@@ -35,6 +35,8 @@ SECRET = "a-token-nobody-may-see"
 RESOURCE = replace(found("", "Sea ice"), id=7, slug="sea-ice", plan="standard")
 DONE = '{"answer": "done", "backend_id": "r7"}'
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., ScriptPlugin]
 
 
