@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -275,6 +276,7 @@ def _start(server: Embedded) -> None:
     if not (server.data / "PG_VERSION").exists():
         _initialize(server)
     _check_version(server)
+    _check_owner(server)
     _configure(server)
     end = time.monotonic() + START_SECONDS
     while True:
@@ -326,6 +328,16 @@ def _check_version(server: Embedded) -> None:
     if found != "18":
         raise EmbeddedServerFailed(
             f"{server.data} was made by PostgreSQL {found}; this is 18. Dump it there, load it here."
+        )
+
+
+def _check_owner(server: Embedded) -> None:
+    """A folder that was copied or restored without the owner of its files is told at once, not by a server that never answers."""
+    owner = _owner()
+    if owner is not None and (server.data / "PG_VERSION").stat().st_uid != owner.pw_uid:
+        raise EmbeddedServerFailed(
+            f"the files in {server.data} do not belong to {SYSTEM_USER!r}, as which PostgreSQL runs here, perhaps because they "
+            f"were copied: chown -R {SYSTEM_USER}: {shlex.quote(str(server.data))}"
         )
 
 

@@ -133,3 +133,24 @@ def test_ensure_running__home_too_deep_for_a_socket__uses_a_short_private_folder
     process.send_signal(signal.SIGINT)
     process.wait()
     assert not (deep / "pg" / "data" / "postmaster.pid").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+def test_ensure_running__copied_without_the_owner_of_its_files__says_so_at_once(house: House) -> None:
+    data = house.root / "pg" / "data"
+    process = house.enter()
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    owner = (data / "PG_VERSION").stat().st_uid
+    os.chown(data / "PG_VERSION", 0, 0)
+    failed = subprocess.run(
+        [sys.executable, "-c", HOLD, "0"],
+        env=house.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    os.chown(data / "PG_VERSION", owner, -1)
+    assert failed.returncode != 0
+    assert f"chown -R bursar-db: '{data}'" in failed.stderr
