@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -233,6 +234,19 @@ def handle(api: NinjaAPI) -> None:
             exc.status_code, f"http_{exc.status_code}"
         )
         return problem(request, exc.status_code, name, str(exc))
+
+    # Whether a commit that was under way when the database went away was still made nobody knows.
+    @api.exception_handler(OperationalError)
+    @api.exception_handler(InterfaceError)
+    def on_database_away(request: HttpRequest, exc: Exception) -> HttpResponse:
+        logger.error("the database went away in %s %s", request.method, request.path, exc_info=exc)
+        return problem(
+            request,
+            503,
+            "database_away",
+            gettext("The database cannot be reached. Ask again in a moment, and look whether what was sent was done."),
+            headers={"Retry-After": "5"},
+        )
 
     @api.exception_handler(Exception)
     def on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:

@@ -1,8 +1,10 @@
 """Pages that say what went wrong and what to do next."""
 
+import sys
 from dataclasses import dataclass
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import loader
@@ -76,10 +78,18 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A bug. Uses nothing that could itself be broken: no database, no session."""
-    return HttpResponse(
-        loader.render_to_string("500.html", {"request_id": getattr(request, "request_id", "")}), status=500
-    )
+    """A bug, or the database is away. Uses nothing that could itself be broken: no database, no session."""
+    away = isinstance(sys.exception(), OperationalError | InterfaceError)
+    told = {
+        "title": _titles(503 if away else 500)[0],
+        "words": _(
+            "The database cannot be reached. Try again in a moment, and look whether what you were doing was done."
+        )
+        if away
+        else _("It was written down. What you were doing was not saved; try again in a moment."),
+        "request_id": getattr(request, "request_id", ""),
+    }
+    return HttpResponse(loader.render_to_string("500.html", told), status=503 if away else 500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

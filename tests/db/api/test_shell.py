@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from ninja import NinjaAPI
 
@@ -114,6 +116,27 @@ def test_request__a_fault_of_ours__is_told_without_its_words(client: Client, mon
 
     assert (response.status_code, response.json()["code"]) == (500, "unexpected")
     assert "hunter2" not in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "address, kind", [("/api/v1/wallets", "application/problem+json"), ("/allocations/", "text/html")]
+)
+def test_request__the_database_goes_away__is_told_to_come_again(address: str, kind: str) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(make_person())
+    assert client.get(address).status_code == 200
+    ours = connection.cursor().execute("SELECT pg_backend_pid()").fetchone()[0]
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [ours])
+
+    away = client.get(address)
+    connection.close_if_unusable_or_obsolete()  # as the server does after each request
+    afterwards = client.get(address)
+
+    assert (away.status_code, away["Content-Type"].partition(";")[0]) == (503, kind)
+    assert "The database cannot be reached." in away.content.decode()
+    assert afterwards.status_code == 200
 
 
 def test_request_id__given_by_a_proxy__is_kept(client: Client) -> None:
