@@ -7,6 +7,7 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from bursar.catalogue.services.announced import TASK as TELL_OF_PRICES
+from bursar.delivery import account_mails as _account_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import budget_mails as _budget_mails  # noqa: F401  fills the table of mails
 from bursar.delivery import feed, price_mails, services
 from bursar.delivery import grant_mails as _grant_mails  # noqa: F401  fills the table of mails

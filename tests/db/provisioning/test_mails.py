@@ -11,7 +11,7 @@ from bursar.delivery import tasks  # noqa: F401  its table is filled
 from bursar.kernel.clock import stated_time
 from bursar.provisioning import services
 from bursar.provisioning.models import Side
-from tests.factories.provisioning import make_resource, make_world, place_order, run_jobs
+from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -55,3 +55,37 @@ def test_mails__work_by_hand_and_its_end__reach_the_provider_and_the_orderer(at:
         services.confirm_work(resource_id=resource.pk, by=world.manager, at=at)
         order = resource.orders.get()
         assert (f"Order #{order.pk} is done: Run 1", [world.pi.email]) in send_all(at)
+
+
+def with_resource(at: datetime) -> World:
+    """A world in which the project's members use something; what was written about that is sent."""
+    with stated_time(at):
+        world = make_world(at=at)
+        make_resource(world)
+    send_all(at)
+    ProcrastinateJob.objects.all().delete()
+    return world
+
+
+def test_mails__of_an_account_that_the_provider_blocks_lets_in_and_ends__reach_its_person(at: datetime) -> None:
+    world = with_resource(at)
+    ours = {"backend": world.backend, "person": world.member, "by": world.manager, "at": at}
+    services.set_local_account(**ours, username="mia")
+    services.block_account(**ours, reason="Mining coins.")
+    services.block_account(**ours, reason="Mining coins.")
+    assert send_all(at) == [(f"Your account at {world.backend.name} was blocked", [world.member.email])]
+    assert "The reason given: Mining coins." in mail.outbox[0].body
+    assert "/profile/accounts/" in mail.outbox[0].body
+    services.unblock_account(**ours)
+    # That it was blocked is no longer true, and is not told.
+    assert send_all(at) == [(f"You can use your account at {world.backend.name} again", [world.member.email])]
+    services.remove_local_account(**ours)
+    assert send_all(at) == [(f"Your account at {world.backend.name} was ended", [world.member.email])]
+    assert "reason" not in mail.outbox[0].body
+
+
+def test_mails__of_an_account_that_its_person_gives_up__are_none(at: datetime) -> None:
+    world = with_resource(at)
+    services.set_local_account(backend=world.backend, person=world.member, username="mia", by=world.manager, at=at)
+    services.disconnect_account(backend=world.backend, person=world.member, by=world.member, at=at)
+    assert send_all(at) == []

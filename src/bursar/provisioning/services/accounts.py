@@ -44,6 +44,7 @@ from bursar.provisioning.queue import ask_to_keep_accounts, ask_to_sync
 from bursar.provisioning.services.account_policies import give_name, policy_of
 from bursar.provisioning.services.signing import token_for
 from bursar.provisioning.usernames import UID_MAX, USERNAME
+from bursar.structure.mail import ask_for_mail
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, require
 from bursar.structure.services.people import require_self
@@ -115,6 +116,11 @@ def _let_it_follow(account: LocalAccount, *, at: datetime) -> None:
     """Have the backend told of the account, and the resources of the person let them in or out."""
     ask_to_keep_accounts(account.backend_id)
     _sync_resources_of(account.backend, account.person, at=at)
+
+
+def _write(account: LocalAccount, kind: str) -> None:
+    """Have the person told by mail what the provider did with their account."""
+    ask_for_mail(kind, to_person_id=account.person_id, facts={"account": account.pk})
 
 
 def _sync_resources_of(backend: Backend, person: Person, *, at: datetime) -> None:
@@ -296,9 +302,11 @@ def block_account(*, backend: Backend, person: Person, reason: str, by: Person |
             account.reason = reason
             account.save(update_fields=["reason"])
             _tell(account, "account.blocked", by=by, at=at)
+            _write(account, "account_blocked")
         return account
     _step(account, AccountAction.BLOCK, by=by, at=at, reason=reason)
     _let_it_follow(account, at=at)
+    _write(account, "account_blocked")
     return account
 
 
@@ -312,6 +320,7 @@ def unblock_account(*, backend: Backend, person: Person, by: Person | None, at: 
     if account.state != AccountState.ACTIVE:
         _step(account, AccountAction.UNBLOCK, by=by, at=at)
         _let_it_follow(account, at=at)
+        _write(account, "account_unblocked")
     return account
 
 
@@ -328,6 +337,7 @@ def remove_local_account(
     if account.state != AccountState.ENDED:
         _step(account, AccountAction.END, by=by, at=at, reason=reason)
         _let_it_follow(account, at=at)
+        _write(account, "account_ended")
     return account
 
 
