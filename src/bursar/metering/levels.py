@@ -13,15 +13,21 @@ from bursar.catalogue.models import ProductCategory
 from bursar.metering.reports import Report
 
 _BEFORE_ALL: Final = datetime.min.replace(tzinfo=EPOCH.tzinfo)
+# The request that is worked out comes after every operation that was booked.
+_NOW: Final = 1 << 63
 
 
 @dataclass(slots=True)
 class Level:
-    """A scope's level while a request is worked out. The scope "" is the whole wallet, whose level is its usage."""
+    """A scope's level while a request is worked out. The scope "" is the whole wallet, whose level is its usage.
+
+    set_in   the operation that set it last
+    """
 
     ticks: int = 0
     set_until: datetime | None = None
     set_by: str = ""
+    set_in: int = _NOW
     changed: bool = False
 
     @property
@@ -31,8 +37,12 @@ class Level:
 
 @dataclass(slots=True)
 class Original:
-    """What a correction corrects: the report, and the amount that counts for it now."""
+    """What a correction corrects: the report, and the amount that counts for it now.
 
+    booked_in   the operation that it was booked in
+    """
+
+    booked_in: int
     wallet_id: int
     is_absolute: bool
     scope: str
@@ -125,7 +135,7 @@ class Levels:
         elif report.order > level.order:
             self.posted[index] = report.amount_ticks - level.ticks
             level.ticks = report.amount_ticks
-            level.set_until, level.set_by = report.order
+            (level.set_until, level.set_by), level.set_in = report.order, _NOW
         else:
             self.posted[index] = 0
             return
@@ -136,8 +146,10 @@ class Levels:
         level = self.levels.get((original.wallet_id, original.scope))
         counts = True
         if level is not None and level.set_by:
-            # A level that came after it has made the corrected report of no account.
-            counts = original.order == level.order if original.is_absolute else original.order > level.order
+            # A level that was set after it was booked has made the corrected report of no account. Differences count when they
+            # come, also late ones, and those of one request in the order of their periods.
+            booked, was_set = (original.booked_in, original.order), (level.set_in, level.order)
+            counts = original.order == level.order if original.is_absolute else booked > was_set
         self.charged_at[index] = original.charged_at
         self.posted[index] = report.amount_ticks - original.counted_ticks if counts else 0
         original.counted_ticks = report.amount_ticks
@@ -155,6 +167,7 @@ class Levels:
             index = places[name]
             one = self.reports[index]
             known[name] = Original(
+                booked_in=_NOW,
                 wallet_id=self.wallet_ids[index],
                 is_absolute=one.is_absolute,
                 scope=one.scope,
@@ -196,7 +209,7 @@ class Levels:
                     SELECT report_id, recorded_at FROM report_identity
                     WHERE category_id = %(category)s AND report_id = ANY(%(names)s)
                 )
-                SELECT r.report_id, r.wallet_id, r.is_absolute, r.scope, r.period_end, r.used_at,
+                SELECT r.report_id, r.operation_id, r.wallet_id, r.is_absolute, r.scope, r.period_end, r.used_at,
                        coalesce(c.amount_ticks, r.amount_ticks), r.corrects, r.resource_id, r.person_id, r.user_name, r.job
                 FROM (SELECT DISTINCT recorded_at FROM named) AS request
                 CROSS JOIN LATERAL (
@@ -213,7 +226,7 @@ class Levels:
                 {"category": self.category.pk, "names": sorted(names)},
             )
             return {
-                row[0]: Original(row[1], row[2], row[3], (row[4], row[0]), micros(row[5]), *row[6:])
+                row[0]: Original(row[1], row[2], row[3], row[4], (row[5], row[0]), micros(row[6]), *row[7:])
                 for row in cursor.fetchall()
             }
 
@@ -233,6 +246,11 @@ class Levels:
             )
             for wallet_id, scope, ticks, set_until, set_by in cursor.fetchall():
                 self.levels[wallet_id, scope] = Level(ticks, set_until, set_by)
+        if self.originals:
+            setters = self._stored_originals({level.set_by for level in self.levels.values() if level.set_by})
+            for level in self.levels.values():
+                if level.set_by in setters:
+                    level.set_in = setters[level.set_by].booked_in
         whole = [wallet_id for wallet_id, scope in keys if not scope]
         used = dict(Wallet.objects.filter(category=self.category, pk__in=whole).values_list("pk", "used_ticks"))
         for wallet_id, scope in keys:

@@ -281,6 +281,47 @@ def test_post__a_correction_of_the_level__changes_it_and_of_an_older_one_nothing
     assert used() == {university.pk: 46}
 
 
+@pytest.mark.parametrize("scope", ["home", ""])
+def test_post__a_correction_of_a_difference__counts_if_the_difference_came_after_the_level(
+    drive, university, scope
+) -> None:
+    post(make_report(university, drive, 100, is_absolute=True, scope=scope))
+    late = make_report(university, drive, 50, scope=scope, until=AT - timedelta(hours=5))
+    post(late)
+    assert used() == {university.pk: 150}
+    post(make_report(university, drive, 5, corrects=late.report_id))
+    assert used() == {university.pk: 105}
+    post(make_report(university, drive, 60, is_absolute=True, scope=scope, until=AT + timedelta(minutes=1)))
+    post(make_report(university, drive, 7, corrects=late.report_id))
+    assert used() == {university.pk: 60}
+
+
+@pytest.mark.parametrize("scope", ["home", ""])
+def test_post__a_correction_of_a_difference__counts_nothing_if_the_level_came_after_it(
+    drive, university, scope
+) -> None:
+    moved = make_report(university, drive, 5, scope=scope)
+    post(moved)
+    post(make_report(university, drive, 50, is_absolute=True, scope=scope, until=AT - timedelta(hours=1)))
+    assert used() == {university.pk: 50}
+    post(make_report(university, drive, 9, corrects=moved.report_id))
+    assert used() == {university.pk: 50}
+
+
+@pytest.mark.parametrize("scope", ["home", ""])
+def test_post__a_correction_of_a_difference_in_the_request_of_a_level__goes_by_their_periods(
+    drive, university, scope
+) -> None:
+    level = make_report(university, drive, 50, is_absolute=True, scope=scope, until=AT - timedelta(hours=1))
+    before = make_report(university, drive, 3, scope=scope, until=AT - timedelta(hours=2))
+    after = make_report(university, drive, 5, scope=scope)
+    post(after, before, level)
+    assert used() == {university.pk: 55}
+    post(make_report(university, drive, 30, corrects=before.report_id))
+    post(make_report(university, drive, 6, corrects=after.report_id))
+    assert used() == {university.pk: 56}
+
+
 def test_post__late_usage_within_grace__lands_in_its_own_window(category, university) -> None:
     old_year = make_allocation(
         university,

@@ -40,6 +40,7 @@ from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resou
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.services import usage
 from bursar.structure.roles import Role
+from tests.factories.ledger import make_report
 from tests.factories.provisioning import World, approve_all, make_resource, make_world, place_order, run_jobs
 from tests.factories.puppet import Puppet, use_puppet
 from tests.factories.structure import make_membership, make_person, make_workspace
@@ -587,3 +588,39 @@ def test_ask_to_sync__many_that_wait_already__cost_one_question(
 
     waiting = ProcrastinateJob.objects.filter(task_name="bursar.provisioning.tasks.sync_resource", status="todo")
     assert list(waiting.order_by("id").values_list("queueing_lock", flat=True)) == ["sync-1", "sync-3", "sync-2"]
+
+
+# ------------------------------------------------------------------------------------------------ what is reserved
+def used_gb(world: World) -> int:
+    state = wallet_state(workspace_id=world.workspace.pk, category_id=world.disk.pk, at=world.at)
+    assert state is not None
+    return state.used_ticks // world.disk.ticks_per_unit
+
+
+def test_terminate__noted_by_a_clock_that_is_behind__frees_what_was_reserved(world: World, puppet: Puppet) -> None:
+    resource = ready(world, limits={"storage": 20})
+    assert used_gb(world) == 20
+    services.submit_termination(resource_id=resource.pk, by=world.pi, at=world.at)
+    with stated_time(world.at - timedelta(seconds=2)):
+        run_jobs()
+    assert fresh(resource).state == "terminated"
+    assert used_gb(world) == 0
+
+
+def test_terminate__the_ledger_refuses__says_why_and_goes_on_when_that_is_mended(world: World, puppet: Puppet) -> None:
+    resource = ready(world, limits={"storage": 20})
+    wrong = make_report(world.workspace, world.disk, -20 * world.disk.ticks_per_unit, scope="other", until=world.at)
+    post_reports(reports=[wrong], by=None, at=world.at)
+    services.submit_termination(resource_id=resource.pk, by=world.pi, at=world.at)
+    run_jobs()
+    waits = fresh(resource)
+    assert waits.state == "terminating"
+    assert waits.awaited_work == (
+        "The ledger does not take what this resource reserves. More would be taken back than was ever used."
+    )
+    right = make_report(world.workspace, world.disk, 0, corrects=wrong.report_id, until=world.at)
+    post_reports(reports=[right], by=None, at=world.at)
+    with stated_time(world.at + timedelta(minutes=2)):
+        run_jobs()
+    assert fresh(resource).state == "terminated"
+    assert used_gb(world) == 0

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from bursar.catalogue.models import Component
+from bursar.metering.errors import ReportConflict, ReportsAtFault
 from bursar.metering.reports import Report
 from bursar.metering.services import post_reports
 from bursar.provisioning.lifecycle import OrderState, ResourceAction, ResourceState
@@ -73,15 +75,29 @@ def note_removed(*, resource_id: int, generation: int, at: datetime) -> bool:
     return True
 
 
-@transaction.atomic
 def note_matching(*, resource_id: int, generation: int, paused: bool, at: datetime) -> bool:
-    """The backend matches the wish: it is in force, and the order that made it is done."""
+    """The backend matches the wish: it is in force, and the order that made it is done.
+
+    Where the ledger does not take what the resource reserves, that is work for the provider, who reports for the same wallet.
+    """
+    try:
+        return _put_down(resource_id=resource_id, generation=generation, paused=paused, at=at)
+    except (ReportsAtFault, ReportConflict) as refusal:
+        why = " ".join(dict.fromkeys(gettext(fault.message) for fault in refusal.faults))
+        what = gettext("The ledger does not take what this resource reserves. {why}").format(why=why)
+        return note_work(resource_id=resource_id, generation=generation, what=what, at=at)
+
+
+@transaction.atomic
+def _put_down(*, resource_id: int, generation: int, paused: bool, at: datetime) -> bool:
     resource = current(resource_id, generation)
     if resource is None:
         return False
     order = _executing_order(resource)
     by = None if order is None else order.created_by
-    resource.observed_generation, resource.observed_paused, resource.observed_at = generation, paused, at
+    # Clocks differ, and are set back: of two levels the one of the newer wish has to be the later one.
+    seen_at = at if resource.observed_at is None else max(at, resource.observed_at + timedelta(microseconds=1))
+    resource.observed_generation, resource.observed_paused, resource.observed_at = generation, paused, seen_at
     resource.message = resource.awaited_work = ""
     resource.unreachable_since = resource.retry_at = None
     resource.attempts = 0
@@ -97,7 +113,7 @@ def note_matching(*, resource_id: int, generation: int, paused: bool, at: dateti
         _put_in_force(resource, components, order=order, at=at)
         resource.first_ok_at = resource.first_ok_at or at
     resource.save()
-    post_levels(resource, components, at=at)
+    post_levels(resource, components, at=seen_at)
     if order is not None:
         complete_order(order, at=at)
     return True
