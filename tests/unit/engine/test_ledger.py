@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bursar.engine.ledger import (
     Book,
@@ -24,6 +26,7 @@ from bursar.engine.ledger import (
     write_off,
 )
 from bursar.engine.ledger.book import MAX, ROOT
+from bursar.engine.ledger.operations import given_beyond_held
 
 ROOT_WALLET, LEFT, RIGHT, LEAF = range(4)
 
@@ -303,6 +306,32 @@ def test_write_off__of_a_level__is_refused() -> None:
     with pytest.raises(errors.WriteOffNotPossible):
         write_off(book, ROOT_WALLET, 5)
     assert int(book.uncovered[0]) == 5
+
+
+def test_write_off__of_more_than_can_be_counted__is_refused_and_changes_nothing() -> None:
+    book = over_time()
+    use(book, ROOT_WALLET, MAX)
+    write_off(book, ROOT_WALLET, MAX)
+    book.uncovered[ROOT_WALLET] = 1
+    with pytest.raises(errors.Overflow):
+        write_off(book, ROOT_WALLET, 1)
+    assert (int(book.written_off[ROOT_WALLET]), int(book.uncovered[ROOT_WALLET])) == (MAX, 1)
+
+
+allocations = st.lists(st.tuples(st.sampled_from([0, 1, 5, MAX]), st.integers(0, 12), st.integers(0, 12)), max_size=6)
+
+
+@given(given_out=allocations, held=allocations, since=st.integers(0, 12))
+def test_given_beyond_held__any_windows__as_counted_at_each_instant(given_out, held, since) -> None:
+    def at(rows, instant: int) -> int:
+        return sum(quota for quota, start, end in rows if start <= instant < end)
+
+    beyond = ((at(given_out, instant), at(held, instant)) for instant in range(since, 14))
+    first = next(((out, into) for out, into in beyond if out > into), (0, 0))
+    columns = [
+        tuple(np.array([row[i] for row in rows], dtype=np.int64) for i in range(3)) for rows in (given_out, held)
+    ]
+    assert given_beyond_held(*columns, since) == first
 
 
 def test_overallocation__where_it_is_not_allowed__counts_at_every_instant() -> None:

@@ -150,7 +150,7 @@ def transfer(book: Book, giver: int, taker: int, amount: int) -> list[Change]:
 def write_off(book: Book, wallet: int, amount: int) -> list[Change]:
     """Let uncovered usage of an over-time category stand as written off.
 
-    raises   AmountNotPositive, WriteOffNotPossible, WriteOffTooLarge
+    raises   AmountNotPositive, WriteOffNotPossible, WriteOffTooLarge, Overflow
     """
     if amount <= 0:
         raise AmountNotPositive
@@ -158,6 +158,8 @@ def write_off(book: Book, wallet: int, amount: int) -> list[Change]:
         raise WriteOffNotPossible
     if amount > book.uncovered[wallet]:
         raise WriteOffTooLarge(uncovered=int(book.uncovered[wallet]))
+    if amount > MAX - int(book.written_off[wallet]):
+        raise Overflow
     changes: list[Change] = []
     with recorded(book, Kind.WRITE_OFF, book.now, changes):
         book.uncovered[wallet] -= amount
@@ -170,12 +172,17 @@ def given_beyond_held(given: tuple[Ints, Ints, Ints], held: tuple[Ints, Ints, In
 
     given, held   quota, start and end of the allocations, each of shape (n,)
     """
-    instants = [since, *(int(time) for _, start, end in (given, held) for time in (*start, *end) if time > since)]
-    for instant in sorted(set(instants)):
-        out, into = (
-            sum(int(quota) for quota, first, last in zip(*columns, strict=True) if first <= instant < last)
-            for columns in (given, held)
-        )
+    # By instant, by how much what is given and what is held changes there.
+    steps: dict[int, list[int]] = {}
+    for side, (quotas, starts, ends) in enumerate((given, held)):
+        for quota, start, end in zip(quotas.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            first = max(start, since)
+            if first < end:
+                steps.setdefault(first, [0, 0])[side] += quota
+                steps.setdefault(end, [0, 0])[side] -= quota
+    out = into = 0
+    for _, (more_given, more_held) in sorted(steps.items()):
+        out, into = out + more_given, into + more_held
         if out > into:
             return out, into
     return 0, 0
