@@ -28,24 +28,24 @@ from bursar.structure.roles import Permission, require
 @transaction.atomic
 def wallet_for(*, workspace_id: int, category_id: int, at: datetime) -> Wallet:
     """The wallet of a workspace in a category, made on first need."""
-    wallet_ids_for(category_id=category_id, workspace_ids=np.array([workspace_id]), at=at)
+    held = lock(category_id)
+    wallet_ids_for(category_id=category_id, workspace_ids=np.array([workspace_id]), at=at, held=held)
     return Wallet.objects.select_related("category__provider", "workspace").get(
         category_id=category_id, workspace_id=workspace_id
     )
 
 
-def wallet_ids_for(*, category_id: int, workspace_ids: Ints, at: datetime, held: Held | None = None) -> Ints:
+def wallet_ids_for(*, category_id: int, workspace_ids: Ints, at: datetime, held: Held) -> Ints:
     """The wallets of workspaces, made where they are missing; in the caller's transaction.
 
     workspace_ids   shape (n,), ascending, each once
-    held            what the category's lock told, where it is held: some are then known without asking
+    held            what the category's lock told: whoever makes wallets without it may wait for one who waits for them
     returns         shape (n,); 0 where there is no such workspace
     """
-    if held is not None:
-        known = known_wallets(category_id, held)
-        found: Ints = np.array([known.get(key, 0) for key in workspace_ids.tolist()], dtype=np.int64)
-        if found.all():
-            return found
+    known = known_wallets(category_id, held)
+    found: Ints = np.array([known.get(key, 0) for key in workspace_ids.tolist()], dtype=np.int64)
+    if found.all():
+        return found
     result = _wallet_ids(category_id, workspace_ids)
     lacking = workspace_ids[result == 0].tolist()
     missing = sorted(Workspace.objects.filter(pk__in=lacking).values_list("pk", flat=True)) if lacking else []
@@ -97,7 +97,9 @@ def allocate(
     _check_range(quota_ticks)
     if not category.requires_allocation:
         raise engine.errors.AllocationsNotUsed
-    wallet_id = int(wallet_ids_for(category_id=category.pk, workspace_ids=np.array([workspace.pk]), at=at)[0])
+    held = lock(category.pk)
+    workspace_ids = np.array([workspace.pk])
+    wallet_id = int(wallet_ids_for(category_id=category.pk, workspace_ids=workspace_ids, at=at, held=held)[0])
     ledger = _open(category, [wallet_id, *([source.pk] if source else [])], by, at)
     loaded = ledger.loaded
     with in_units(category.unit):

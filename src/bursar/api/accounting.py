@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, ConfigDict, Field
@@ -389,7 +390,7 @@ def _category(category_id: int) -> ProductCategory:
     return category
 
 
-def _recipient(payload: AllocationCreate) -> Workspace:
+def _recipient(payload: AllocationCreate, allowed: QuerySet[Workspace]) -> Workspace:
     named = {
         "pk": payload.workspace_id,
         "project_id": payload.project_id,
@@ -398,7 +399,7 @@ def _recipient(payload: AllocationCreate) -> Workspace:
     given = {key: value for key, value in named.items() if value is not None}
     if len(given) != 1:
         raise RecipientUnclear
-    found = Workspace.objects.select_related("project__organization", "organization", "person").filter(**given).first()
+    found = allowed.filter(**given).first()
     if found is None:
         raise NotFound(noun="workspace")
     return found
@@ -408,10 +409,15 @@ def _recipient(payload: AllocationCreate) -> Workspace:
 def create_allocation(request: HttpRequest, payload: AllocationCreate) -> Any:
     """A root allocation as the provider, or a sub-allocation from a wallet of yours."""
     at, by = at_of(request), person_of(request)
-    source = None if payload.source_wallet_id is None else _wallet(request, payload.source_wallet_id)
+    category = _category(payload.category_id)
+    if payload.source_wallet_id is None:
+        source, allowed = None, visibility.recipients_of_roots(by, category, at)
+    else:
+        source = _wallet(request, payload.source_wallet_id)
+        allowed = visibility.recipients_below(source)
     allocation = services.allocate(
-        workspace=_recipient(payload),
-        category=_category(payload.category_id),
+        workspace=_recipient(payload, allowed),
+        category=category,
         source=source,
         quota_ticks=payload.quota_ticks,
         start=payload.start or at,

@@ -14,6 +14,7 @@ from bursar.metering.models import UsageReport
 from bursar.structure.models import Person
 from bursar.structure.selectors import workspace_of
 from tests.factories.nation import Nation, make_nation
+from tests.factories.structure import make_organization, make_project, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -152,6 +153,18 @@ def test_create_allocation__refused__nothing_changes(
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response["Content-Type"] == "application/problem+json"
+    assert Allocation.objects.count() == 3
+
+
+def test_create_allocation__for_whom_the_page_would_not_offer__is_not_found(nation: Nation) -> None:
+    elsewhere = make_workspace(make_project(organization=make_organization("University of Sydhavn")))
+    of_a_person = make_workspace(nation.stranger)
+    body = {"category_id": nation.category.pk, "quota_ticks": 0, "end": nation.at + timedelta(days=10)}
+    for workspace in (elsewhere, of_a_person):
+        for who, source in (("owner", nation.wallet(nation.university).pk), ("seller", None)):
+            asked = {**body, "source_wallet_id": source, "workspace_id": workspace.pk}
+            response = Api(getattr(nation, who)).send("/allocations", asked)
+            assert (response.status_code, response.json()["code"]) == (404, "not_found"), who
     assert Allocation.objects.count() == 3
 
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
 
 from bursar.accounting import selectors as accounting
 from bursar.accounting import services
+from bursar.accounting.books import lock
 from bursar.accounting.models import Wallet
 from bursar.metering import selectors
 from bursar.metering.errors import ReportConflict
@@ -127,3 +128,32 @@ def test_tasks__each_minute__apply_what_is_due_once(monkeypatch) -> None:
         assert add_parts_ahead(0) >= 0
     assert Wallet.objects.get(category=category).locked
     clean(category)
+
+
+def test_allocate__while_the_first_usage_of_the_same_workspace_is_booked__waits_and_nobody_fails() -> None:
+    category, place = make_category(), make_workspace(make_organization())
+    booked = threading.Event()
+
+    def allocate() -> None:
+        booked.wait(timeout=20)
+        make_allocation(place, category, 100)
+
+    def report() -> None:
+        with transaction.atomic():
+            lock(category.pk)
+            booked.set()
+            deadline = time.monotonic() + 20
+            while not waiting_for_a_ledger() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            post(make_report(place, category, 7))
+
+    assert at_once([allocate, report]) == [None, None]
+    wallet = Wallet.objects.get(category=category)
+    assert (wallet.used_ticks, wallet.uncovered_ticks) == (7, 0)
+    clean(category)
+
+
+def waiting_for_a_ledger() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return cursor.fetchone()[0] > 0
