@@ -14,6 +14,7 @@ from bursar.accounting import copying
 from bursar.accounting import services as accounting
 from bursar.accounting.books import Held, instant, lock, micros, read
 from bursar.accounting.errors import MoreTakenBackThanUsed
+from bursar.accounting.models import Wallet
 from bursar.accounting.selectors import Balance, balances_in
 from bursar.accounting.usage import begin_posting
 from bursar.catalogue import selectors as catalogue
@@ -93,8 +94,13 @@ def post_as_one(*, requests: Sequence[Sequence[Report]], by: Person | None, at: 
 def _post(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: datetime) -> Answer:
     plans = _plans(batch, faults, by, at)
     balances: list[Balance] = []
-    for plan in plans:
-        balances += plan.book(by)
+    for place, plan in enumerate(plans):
+        try:
+            balances += plan.book(by)
+        except (MoreTakenBackThanUsed, Overflow):
+            _refuse([found for later in plans[place:] for found in later.beyond_what_counts()])
+            _refuse(plan.all_that_add())  # it is what comes together above the wallets that cannot be counted
+            raise
     return Answer(
         posted=sum(len(plan.new) for plan in plans),
         duplicates=tuple(plan.columns.report_ids[place] for plan in plans for place in plan.duplicates),
@@ -120,7 +126,8 @@ def _plans(batch: list[Report], faults: Iterable[Fault], by: Person | None, at: 
         plan.sort_out()
         found += plan.faults
         plans.append(plan)
-    _refuse(found)
+    if found:
+        _refuse([*found, *(one for plan in plans for one in plan.beyond_what_counts())])
     return plans
 
 
@@ -272,10 +279,41 @@ class _Plan:
     def _blame(self, place: int, code: str) -> None:
         self.faults.append(fault(self.indexes[place], self.columns.report_ids[place], code))
 
+    def beyond_what_counts(self) -> list[Fault]:
+        """The reports without which no wallet's usage would fall below nothing or rise above what can be counted.
+
+        Of a wallet's reports those come to fault that no longer fit when each is taken in turn.
+        """
+        blamed = {one.index for one in self.faults}
+        new = [place for place in self.new if self.indexes[place] not in blamed]
+        used = Wallet.objects.filter(category=self.category, pk__in={int(self.wallet_ids[place]) for place in new})
+        least = dict(used.values_list("pk", "used_ticks"))
+        most = {key: TICKS_MAX - ticks for key, ticks in least.items()}
+        for place in new:  # what is taken back may have come in the same request
+            if self.posted[place] > 0:
+                least[int(self.wallet_ids[place])] += int(self.posted[place])
+        found = []
+        for place in new:
+            wallet_id, ticks = int(self.wallet_ids[place]), int(self.posted[place])
+            room, code = (most, "overflow") if ticks > 0 else (least, "negative_usage")
+            if abs(ticks) > room[wallet_id]:
+                found.append(fault(self.indexes[place], self.columns.report_ids[place], code))
+            else:
+                room[wallet_id] -= abs(ticks)
+        return found
+
+    def all_that_add(self) -> list[Fault]:
+        return [
+            fault(self.indexes[place], self.columns.report_ids[place], "overflow")
+            for place in self.new
+            if self.posted[place] > 0
+        ]
+
     def book(self, by: Person | None, *, any_order: bool = False) -> list[Balance]:
         """Post what is new and write it down; the balances of all wallets touched.
 
         any_order   only where the order of what is posted makes no difference; raises OrderCounts
+        raises      MoreTakenBackThanUsed; engine.errors.Overflow
         """
         touched = [*dict.fromkeys(self.wallet_ids.tolist())]
         if not self.new:
@@ -287,21 +325,7 @@ class _Plan:
         )  # fmt: skip
         if any_order and posting.order_counts(self.posted[new], self.charged_at[new]):
             raise OrderCounts
-        try:
-            loaded = posting.post(self.wallet_ids[new], self.posted[new], self.charged_at[new])
-        except MoreTakenBackThanUsed as refusal:
-            below = set(refusal.wallet_ids)
-            for place in self.new:
-                if self.wallet_ids[place] in below and self.posted[place] < 0:
-                    self._blame(place, "negative_usage")
-            _refuse(self.faults)
-            raise
-        except Overflow:
-            for place in self.new:
-                if self.posted[place] > 0:
-                    self._blame(place, "overflow")
-            _refuse(self.faults)
-            raise
+        loaded = posting.post(self.wallet_ids[new], self.posted[new], self.charged_at[new])
         self._write_down(new, posting.operation_id)
         if self.levels is not None:
             self.levels.write()

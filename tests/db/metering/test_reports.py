@@ -178,6 +178,44 @@ def test_post__more_than_can_be_counted__is_refused(category, university) -> Non
     assert faults(more) == [(0, more.report_id, "overflow")]
 
 
+def test_post__more_than_can_be_counted__names_only_what_does_not_fit(category, university, project) -> None:
+    post(make_report(university, category, 2**62))
+    more = make_report(university, category, 2**62)
+    fits = make_report(university, category, 2**62 - 2)
+    assert faults(make_report(project, category, 5), more, make_report(project, category, 7)) == [
+        (1, more.report_id, "overflow")
+    ]
+    assert faults(fits, more) == [(1, more.report_id, "overflow")]
+    assert post(fits).posted == 1
+
+
+def test_post__more_than_can_be_counted_where_it_comes_together__names_all_that_add(
+    category, university, project
+) -> None:
+    root = make_allocation(university, category, 0)
+    make_allocation(project, category, 2**62, source=root.wallet)
+    post(make_report(project, category, 2**62))
+    reports = [make_report(university, category, 2**62), make_report(university, category, 2**61)]
+    assert faults(*reports) == [(index, one.report_id, "overflow") for index, one in enumerate(reports)]
+
+
+def test_post__what_is_wrong_with_amounts__is_told_with_all_else_in_each_category(
+    category, verified, university, project
+) -> None:
+    other = verified(make_category())
+    post(make_report(university, category, 10), make_report(university, other, 10))
+    fits = make_report(university, category, -6)
+    bad = [
+        make_report(university, category, -5),
+        make_report(university, other, -11),
+        replace(make_report(project, category, 1), workspace_id=999_999_999),
+    ]
+    codes = ["negative_usage", "negative_usage", "unknown_workspace"]
+    assert faults(fits, *bad) == [(n + 1, one.report_id, codes[n]) for n, one in enumerate(bad)]
+    assert faults(fits, *bad[:2]) == [(n + 1, one.report_id, codes[n]) for n, one in enumerate(bad[:2])]
+    assert post(fits).posted == 1
+
+
 def test_post__by_another_provider__is_refused(category, verified, university) -> None:
     provider = category.provider.organization
     mine = make_membership(scope=provider, role=Role.PROVIDER_MANAGER).person
