@@ -36,6 +36,14 @@ class QuantityOutOfRange(DomainError):
 
 
 @dataclass(eq=False)
+class InstantOutOfRange(DomainError):
+    kind: ClassVar[Kind] = Kind.INVALID
+    code: ClassVar[str] = "instant_out_of_range"
+    message: ClassVar[str] = N_("An allocation starts in 1970 at the earliest and ends in 9990 at the latest.")
+    field: str
+
+
+@dataclass(eq=False)
 class MoreTakenBackThanUsed(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "more_taken_back_than_used"

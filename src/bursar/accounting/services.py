@@ -1,14 +1,16 @@
 """Verbs that write: give, change, take back and move quota, write off, apply what is due. Usage is in `usage.py`."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from django.db import transaction
 
 from bursar.accounting import copying
-from bursar.accounting.books import Held, Ledger, instant, known_wallets, load, lock, micros
+from bursar.accounting.books import EPOCH, Held, Ledger, instant, known_wallets, load, lock, micros
 from bursar.accounting.errors import (
+    InstantOutOfRange,
     QuantityOutOfRange,
     ReasonMissing,
     WalletOfAnotherCategory,
@@ -23,6 +25,9 @@ from bursar.engine.ledger.book import ROOT, Ints
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Person, Workspace
 from bursar.structure.roles import Permission, require
+from bursar.structure.text import clean_line
+
+_LATEST: Final = datetime(9990, 1, 1, tzinfo=UTC)
 
 
 @transaction.atomic
@@ -88,13 +93,16 @@ def allocate(
 ) -> Allocation:
     """Give a workspace the right to draw from a source wallet, or from the provider (None).
 
-    raises   NotAllowed; WalletOfAnotherCategory; QuantityOutOfRange; and what the engine refuses: AllocationsNotUsed,
-             SuballocationNotAllowed, EndNotAfterStart, EndInThePast, NegativeQuota, SourceBelowRecipient, Overallocated
+    raises   NotAllowed; WalletOfAnotherCategory; QuantityOutOfRange; InstantOutOfRange; TextTooLong, TextNotAllowed; and what the
+             engine refuses: AllocationsNotUsed, SuballocationNotAllowed, EndNotAfterStart, EndInThePast, NegativeQuota,
+             SourceBelowRecipient, Overallocated
     """
     _require_source(by, category, source, at)
     if source is not None and source.category_id != category.pk:
         raise WalletOfAnotherCategory
     _check_range(quota_ticks)
+    window = (_window_edge(start, "start"), _window_edge(end, "end"))
+    note = clean_line(note, field="note", limit=500, required=False)
     if not category.requires_allocation:
         raise engine.errors.AllocationsNotUsed
     held = lock(category.pk)
@@ -108,8 +116,8 @@ def allocate(
             wallet=loaded.row_of_wallet[wallet_id],
             source=ROOT if source is None else loaded.row_of_wallet[source.pk],
             quota=quota_ticks,
-            start=micros(start),
-            end=micros(end),
+            start=window[0],
+            end=window[1],
             priority=priority,
         )
     allocation = Allocation.objects.create(
@@ -126,7 +134,7 @@ def allocate(
         made_at=ledger.now,
     )
     loaded.allocation_ids.append(allocation.pk)
-    _journal(ledger, "allocate", changes, {row: (micros(start), micros(end))}, Kind.ALLOCATE, reason=note)
+    _journal(ledger, "allocate", changes, {row: window}, Kind.ALLOCATE, reason=note)
     ledger.tell("allocation.created", "allocation", allocation.pk, wallet_id, **_facts(allocation))
     ledger.finish()
     return allocation
@@ -144,7 +152,7 @@ def change_allocation(
 ) -> Allocation:
     """Set quota, start or end of an allocation, as its source's owner.
 
-    raises   NotAllowed; QuantityOutOfRange; and what the engine refuses: AllocationClosed, StartIsFixed,
+    raises   NotAllowed; QuantityOutOfRange; InstantOutOfRange; and what the engine refuses: AllocationClosed, StartIsFixed,
              EndNotAfterStart, EndInThePast, NegativeQuota, QuotaBelowDrawn, Overallocated
     """
     category = allocation.category
@@ -152,16 +160,11 @@ def change_allocation(
     _check_range(quota_ticks)
     ledger = _open_for(allocation, by, at)
     row = _row(ledger, allocation)
-    windows = {row: (_time(start, ledger.book.start[row]), _time(end, ledger.book.end[row]))}
+    starts = int(ledger.book.start[row]) if start is None else _window_edge(start, "start")
+    ends = int(ledger.book.end[row]) if end is None else _window_edge(end, "end")
     with in_units(category.unit):
-        changes = engine.change(
-            ledger.book,
-            row,
-            quota=quota_ticks,
-            start=None if start is None else micros(start),
-            end=None if end is None else micros(end),
-        )
-    _journal(ledger, "change", changes, windows, Kind.CHANGE)
+        changes = engine.change(ledger.book, row, quota=quota_ticks, start=starts, end=ends)
+    _journal(ledger, "change", changes, {row: (starts, ends)}, Kind.CHANGE)
     return _finish(ledger, allocation, "allocation.changed")
 
 
@@ -212,17 +215,18 @@ def transfer_quota(*, giver: Allocation, taker: Allocation, amount_ticks: int, b
 def write_off(*, wallet: Wallet, amount_ticks: int, reason: str, by: Person | None, at: datetime) -> None:
     """Let uncovered usage of an over-time category stand as written off, as its provider.
 
-    raises   NotAllowed; ReasonMissing; AmountNotPositive; WriteOffNotPossible; WriteOffTooLarge
+    raises   NotAllowed; ReasonMissing; TextTooLong, TextNotAllowed; AmountNotPositive; WriteOffNotPossible; WriteOffTooLarge
     """
     category = wallet.category
     require(by, Permission.WRITE_OFF, category.provider.organization, at)
-    if not reason.strip():
+    reason = clean_line(reason, field="reason", limit=500, required=False)
+    if not reason:
         raise ReasonMissing
     ledger = _open(category, [wallet.pk], by, at)
     with in_units(category.unit):
         changes = engine.write_off(ledger.book, ledger.loaded.row_of_wallet[wallet.pk], amount_ticks)
-    _journal(ledger, "write_off", changes, {}, Kind.WRITE_OFF, reason=reason.strip())
-    ledger.tell("usage.written_off", "wallet", wallet.pk, wallet.pk, amount_ticks=amount_ticks, reason=reason.strip())
+    _journal(ledger, "write_off", changes, {}, Kind.WRITE_OFF, reason=reason)
+    ledger.tell("usage.written_off", "wallet", wallet.pk, wallet.pk, amount_ticks=amount_ticks, reason=reason)
     ledger.finish()
     wallet.refresh_from_db()
 
@@ -277,8 +281,11 @@ def _row(ledger: Ledger, allocation: Allocation) -> int:
     return row
 
 
-def _time(given: datetime | None, present: np.int64) -> int:
-    return int(present) if given is None else micros(given)
+def _window_edge(at: datetime, field: str) -> int:
+    """raises   InstantOutOfRange: grace comes on top, and other zones read the same instant as another day"""
+    if not EPOCH <= at <= _LATEST:
+        raise InstantOutOfRange(field=field)
+    return micros(at)
 
 
 def _journal(

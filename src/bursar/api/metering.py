@@ -81,6 +81,15 @@ _write: Final = msgspec.json.Encoder().encode
 _LINES: Final = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
 
+class _Named(msgspec.Struct):
+    report_id: str = ""
+
+
+_read_name: Final = msgspec.json.Decoder(_Named).decode
+# Beside DecodeError: bytes that are no text, and more brackets in one another than can be followed.
+_UNREADABLE: Final = (UnicodeDecodeError, RecursionError)
+
+
 def _reports(content: bytes, *, by_line: bool) -> tuple[Sequence[Report | Told], list[Fault]]:
     """The reports of a body; where some do not have the form, each is read by itself, so that all of those are named.
 
@@ -88,9 +97,12 @@ def _reports(content: bytes, *, by_line: bool) -> tuple[Sequence[Report | Told],
     """
     try:
         return (_read_lines(content) if by_line else _read(content).reports), []
-    except msgspec.DecodeError:  # also of a report by resource, which the quick reader does not know
+    except (msgspec.DecodeError, *_UNREADABLE):  # also of a report by resource, which the quick reader does not know
         pass
-    parts = content.split(b"\n") if by_line else _read_any(content).reports
+    try:
+        parts = content.split(b"\n") if by_line else _read_any(content).reports
+    except _UNREADABLE as error:
+        raise msgspec.DecodeError(_said(error)) from None
     reports: list[Report | Told] = []
     faults: list[Fault] = []
     for part in parts:
@@ -98,11 +110,23 @@ def _reports(content: bytes, *, by_line: bool) -> tuple[Sequence[Report | Told],
             continue
         try:
             reports.append(_read_told(part))
-        except msgspec.DecodeError as error:
-            said, _, place = str(error).partition(" - at `$.")
-            faults.append(fault(len(reports), "", "invalid", field=place.rstrip("`"), detail=said))
+        except (msgspec.DecodeError, *_UNREADABLE) as error:
+            said, _, place = _said(error).partition(" - at `$.")
+            faults.append(fault(len(reports), _name(part), "invalid", field=place.rstrip("`"), detail=said))
             reports.append(NOTHING)
     return reports, faults
+
+
+def _said(error: Exception) -> str:
+    return gettext("It is nested too deeply.") if isinstance(error, RecursionError) else str(error)
+
+
+def _name(part: bytes | msgspec.Raw) -> str:
+    """The id of a report that has not the form otherwise, as far as it can be read."""
+    try:
+        return _read_name(part).report_id
+    except (msgspec.DecodeError, *_UNREADABLE):
+        return ""
 
 
 @router.post(
@@ -138,6 +162,11 @@ def report_usage(request: HttpRequest) -> HttpResponse:
     A refused request names every report that is at fault by its index, so that the others can be sent again without them.
     Usage beyond quota is never refused. The answer says what is left in each wallet touched, and why it is locked.
     """
+    if request.content_type not in {"application/json", *_LINES} or request.headers.get("Content-Encoding"):
+        said = gettext(
+            "Send application/json, or application/x-ndjson with a report on each line, without compression."
+        )
+        return problem(request, 415, "unsupported_content", said)
     content = request.read(BODY_MAX_BYTES + 1)  # Django's own bound is made for forms and lies below
     if len(content) > BODY_MAX_BYTES:
         return problem(request, 413, "too_large", gettext("Send fewer reports at once."))

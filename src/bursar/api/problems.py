@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -43,7 +43,7 @@ class FieldProblem(Schema):
 
 
 class Problem(Schema):
-    """The answer to a request that was refused; nothing was changed."""
+    """The answer to a request that was refused, and then nothing was changed; or (500, 503) that broke off."""
 
     type: str = Field(description="urn:bursar:problem:<code>: stable, for programs")
     title: str = Field(description="what sort of problem")
@@ -248,6 +248,18 @@ def handle(api: NinjaAPI) -> None:
             headers={"Retry-After": "5"},
         )
 
+    # Whatever no operation looked at more closely; written down, since one that did would name the place.
+    @api.exception_handler(DataError)
+    @api.exception_handler(OverflowError)
+    def on_value_beyond(request: HttpRequest, exc: Exception) -> HttpResponse:
+        logger.error("a value that cannot be kept in %s %s", request.method, request.path, exc_info=exc)
+        return problem(
+            request,
+            422,
+            "value_cannot_be_kept",
+            gettext("A number or an instant is too large or too small, or a text holds a character such as NUL."),
+        )
+
     @api.exception_handler(Exception)
     def on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
         logger.error("unexpected error in %s %s", request.method, request.path, exc_info=exc)
@@ -255,5 +267,8 @@ def handle(api: NinjaAPI) -> None:
             request,
             500,
             "unexpected",
-            gettext("This is a fault of ours; it was written down under the request id. Nothing was changed."),
+            gettext(
+                "This is a fault of ours; it was written down under the request id. Look whether what was sent was done before "
+                "you send it again."
+            ),
         )

@@ -33,6 +33,7 @@ FAULTS: dict[str, str] = {
     "period_empty": N_("The period ends before or when it starts."),
     "period_without_time_zone": N_("The period needs a time zone."),
     "in_the_future": N_("The usage lies more than 5 minutes ahead."),
+    "long_ago": N_("The period starts before 1970."),
     "negative_level": N_("A level cannot be negative."),
     "unknown_category": N_("There is no such product category."),
     "unknown_workspace": N_("There is no such workspace."),

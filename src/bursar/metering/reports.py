@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bursar.accounting.books import all_micros, micros
+from bursar.accounting.books import EPOCH, all_micros, micros
 from bursar.engine.ledger.book import Ints, Mask
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, fault
@@ -140,6 +140,7 @@ def _sound(columns: Columns, latest: int) -> bool:
         and (columns.amounts >= -TICKS_MAX).all()
         and (columns.ends > columns.starts).all()
         and (columns.ends - 1 <= latest).all()
+        and (columns.starts >= 0).all()
         and not (columns.absolute & (columns.amounts < 0)).any()
         and all(_countable(report) for report in reports if report.resource_id or report.person_id)
     )
@@ -178,6 +179,8 @@ def _fault_of(report: Report, latest: datetime) -> str:
         return "period_empty"
     if report.used_at > latest:
         return "in_the_future"
+    if report.period_start < EPOCH:
+        return "long_ago"
     if report.is_absolute and report.amount_ticks < 0:
         return "negative_level"
     return ""

@@ -316,3 +316,79 @@ def test_report_usage__ten_thousand_at_once__pass_the_bound_that_is_made_for_for
     reports = [{**one, "report_id": f"bulk-{n}"} for n in range(10_000)]
     response = Api(nation.seller).send("/usage/reports", {"reports": reports})
     assert (response.status_code, response.json()["posted"]) == (200, 10_000)
+
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b'{"reports":' + DEEP + b"}", "application/json", 400, "malformed"),
+        (DEEP, "application/x-ndjson", 422, "reports_at_fault"),
+        (DEEP, "application/json", 422, "invalid_request"),
+        (b'{"reports":[{"report_id":"\xff\xfe"}]}', "application/json", 422, "reports_at_fault"),
+        (b"\xff\xfe", "application/json", 400, "malformed"),
+        (b'{"reports":[]}', "text/plain", 415, "unsupported_content"),
+        (b'{"reports":[]}', "multipart/form-data", 415, "unsupported_content"),
+    ],
+)
+def test_report_usage__cannot_be_read__is_a_problem_and_no_fault_of_ours(
+    nation: Nation, body: bytes, kind: str, status: int, code: str
+) -> None:
+    client = Api(nation.seller).client
+    response = client.post("/api/v1/usage/reports", body, content_type=kind)
+    assert (response.status_code, response.json()["code"]) == (status, code), response.content[:300]
+
+
+def test_report_usage__compressed__is_told_that_it_is_not_read(nation: Nation) -> None:
+    client = Api(nation.seller).client
+    body = json.dumps({"reports": []})
+    response = client.post(
+        "/api/v1/usage/reports", body, content_type="application/json", headers={"Content-Encoding": "gzip"}
+    )
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_content")
+
+
+def test_report_usage__one_field_is_wrong__is_named_by_its_id_too(nation: Nation) -> None:
+    response = Api(nation.seller).send(
+        "/usage/reports", {"reports": [report(nation), {"report_id": "bad", "amount": 1}]}
+    )
+    (error,) = response.json()["errors"]
+    assert (error["location"].split(".")[2], error["report_id"], error["code"]) == ("1", "bad", "invalid")
+
+
+def test_report_usage__long_before_anything__is_named(nation: Nation) -> None:
+    one = report(nation, period_start="0001-01-01T00:00:00+14:00")
+    response = Api(nation.seller).send("/usage/reports", {"reports": [one]})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "long_ago")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"end": "9999-12-31T23:59:59-10:00"}, "instant_out_of_range"),
+        ({"start": "0001-01-01T00:00:00+10:00"}, "instant_out_of_range"),
+        ({"note": "a\0b"}, "text_not_allowed"),
+        ({"quota_ticks": 2**63}, "invalid_request"),
+    ],
+)
+def test_create_allocation__of_what_cannot_be_kept__is_refused(
+    nation: Nation, change: dict[str, Any], code: str
+) -> None:
+    body = {
+        "category_id": nation.category.pk,
+        "organization_id": nation.university.pk,
+        "quota_ticks": 36_000,
+        "end": nation.at + timedelta(days=10),
+        **change,
+    }
+    response = Api(nation.seller).send("/allocations", body)
+    assert (response.status_code, response.json()["code"]) == (422, code)
+    assert Allocation.objects.count() == 3
+
+
+def test_request__a_value_that_nothing_looked_at__is_the_askers_fault(nation: Nation) -> None:
+    path = f"/wallets/{nation.wallet(nation.university).pk}/usage?since=0001-01-01T00:00:00%2B14:00"
+    response = Api(nation.owner).get(path)
+    assert (response.status_code, response.json()["code"]) == (422, "value_cannot_be_kept")

@@ -1,13 +1,14 @@
 """From the asynchronous server to plain functions and back: what arrives, what leaves, and in how many pieces."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from bursar.config.threads import WHOLE_BYTES, InThreads, Message
+from bursar.config.threads import UNANNOUNCED_BYTES, WHOLE_BYTES, InThreads, Message
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -26,7 +27,7 @@ class Answer:
         self.closed += 1
 
 
-def ask(application: Application, *body: Message, length: int | None = None) -> list[Message]:
+def ask(application: Application, *body: Message, length: int | None = None, chunked: bool = False) -> list[Message]:
     """What a server that calls the application has to send, in order."""
     sent: list[Message] = []
     left = list(body)
@@ -38,9 +39,11 @@ def ask(application: Application, *body: Message, length: int | None = None) -> 
         sent.append(message)
 
     headers = [(b"host", b"bursar.example"), (b"x-name", b"one"), (b"x-name", b"two")]
+    headers += [] if length is None else [(b"content-length", str(length).encode())]
+    headers += [(b"transfer-encoding", b"chunked")] if chunked else []
     scope = {
         "type": "http", "method": "POST", "path": "/reports", "query_string": b"page=2", "http_version": "1.1", "scheme": "https",
-        "headers": headers if length is None else [*headers, (b"content-length", str(length).encode())],
+        "headers": headers,
         "server": ("127.0.0.1", 8000), "client": ("192.0.2.7", 4711),
     }  # fmt: skip
     asyncio.run(InThreads(application, threads=1)(scope, receive, send))
@@ -80,6 +83,28 @@ def test_request__without_a_body__waits_for_nothing() -> None:
         return Answer(environ["wsgi.input"].read() or b"nothing")
 
     assert ask(application)[1]["body"] == b"nothing"
+
+
+def test_request__body_of_unannounced_length__is_whole() -> None:
+    seen: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Answer:
+        seen.update(length=environ["CONTENT_LENGTH"], body=environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        start("200 OK", [])
+        return Answer(b"done")
+
+    pieces = [part(b"x" * WHOLE_BYTES, more=True), part(b"y", more=True), part(b"")]
+    ask(application, *pieces, chunked=True)
+    assert seen == {"length": str(WHOLE_BYTES + 1), "body": b"x" * WHOLE_BYTES + b"y"}
+
+
+def test_request__body_of_unannounced_length_that_does_not_end__is_refused_without_the_application() -> None:
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Answer:
+        raise AssertionError("it is not asked")
+
+    pieces = [part(b"x" * (1024 * 1024), more=True) for _ in range(UNANNOUNCED_BYTES // 1024 // 1024 + 3)]
+    start, body = ask(application, *pieces, chunked=True)
+    assert (start["status"], json.loads(body["body"])["code"], body["more_body"]) == (413, "too_large", False)
 
 
 def test_request__large_body__is_read_as_it_is_asked_for() -> None:
