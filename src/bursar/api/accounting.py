@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from bursar.accounting import selectors, services, visibility
 from bursar.accounting.models import Allocation, Wallet
@@ -15,6 +15,7 @@ from bursar.accounting.selectors import AllocationState, WalletState
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue.models import ProductCategory
 from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.i18n import N_
@@ -27,12 +28,6 @@ from bursar.structure.roles import Permission, may, workspaces_where
 router = Router(tags=["Accounting"])
 
 Ticks = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 # ------------------------------------------------------------------------------------------------ shapes
@@ -141,24 +136,24 @@ class WriteOffIn(Strict):
     reason: str = Field(max_length=500)
 
 
-class DayOut(Schema):
+class WalletDayOut(Schema):
     day: date
     ticks: int
 
 
-class PersonUsageOut(Schema):
+class WalletPersonOut(Schema):
     person_id: int | None = Field(description="null: nobody we know")
     user: str = Field(description="the name of the user at the provider")
     ticks: int
 
 
-class UsageOut(Schema):
+class WalletUsageOut(Schema):
     category: CategoryBrief
     since: datetime
     until: datetime
     used_ticks: int
-    by_day: list[DayOut]
-    by_person: list[PersonUsageOut] | None = Field(description="null: you may see the sums only")
+    by_day: list[WalletDayOut]
+    by_person: list[WalletPersonOut] | None = Field(description="null: you may see the sums only")
 
 
 class RangeOut(Schema):
@@ -344,7 +339,9 @@ class UsageQuery(Schema):
     until: AwareDatetime | None = Field(None, description="half-open; now when empty")
 
 
-@router.get("/wallets/{wallet_id}/usage", response={200: UsageOut, **PROBLEMS}, summary="Usage by day and by person")
+@router.get(
+    "/wallets/{wallet_id}/usage", response={200: WalletUsageOut, **PROBLEMS}, summary="Usage by day and by person"
+)
 def get_usage(request: HttpRequest, wallet_id: int, query: Annotated[UsageQuery, Query()]) -> Any:
     wallet = _wallet(request, wallet_id)
     until = query.until or at_of(request)

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue.models import Backend
 from bursar.catalogue.selectors import backend_of_provider
 from bursar.provisioning import selectors, services
@@ -22,12 +23,6 @@ from bursar.structure.models import Person
 router = Router()
 
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class State(StrEnum):
@@ -80,7 +75,7 @@ class AccountIn(Strict):
     uid: Number | None = Field(None, description="the user number; empty = none is told")
 
 
-class ReasonIn(Strict):
+class AccountReasonIn(Strict):
     reason: str = Field(max_length=1000, description="the person reads it")
 
 
@@ -257,7 +252,7 @@ def remove_account(
     tags=["Local accounts"],
     summary="Let an account not be used, for a reason that the person reads",
 )
-def block_account(request: HttpRequest, backend_id: int, person_id: int, payload: ReasonIn) -> Any:
+def block_account(request: HttpRequest, backend_id: int, person_id: int, payload: AccountReasonIn) -> Any:
     backend, person, who = _named(request, backend_id, person_id)
     account = services.block_account(backend=backend, person=person, reason=payload.reason, **who)
     return _shown(AccountRow(backend, person, account))

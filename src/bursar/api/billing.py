@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.billing import exports, focus, lookup, pdf, selectors, services
 from bursar.billing.asking import ask_to_refresh
 from bursar.billing.documents import Document, amount_due, credit_note_document, named
@@ -61,12 +62,6 @@ EXPORT: dict[str, Any] = {
         }
     }
 }
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 # ------------------------------------------------------------------------------------------------ what is said
@@ -140,7 +135,7 @@ class TaxRateIn(Strict):
     valid_from: date
 
 
-class CloseIn(Strict):
+class MonthCloseIn(Strict):
     month: Month
 
 
@@ -253,7 +248,7 @@ class LineOut(Schema):
     basis: dict[str, Any] = Field(description="days, hours, limits, steps: how the quantity came about")
 
 
-class StepOut(Schema):
+class CalculationStepOut(Schema):
     when: str
     how: str
 
@@ -261,12 +256,12 @@ class StepOut(Schema):
 class LineDetailsOut(LineOut):
     invoice_id: int
     currency: str
-    steps: list[StepOut]
+    steps: list[CalculationStepOut]
     sum: str
     notes: list[str]
 
 
-class UsageOut(Schema):
+class LineReportOut(Schema):
     report_id: str
     used_at: datetime
     period_start: datetime
@@ -635,7 +630,7 @@ def get_line(request: HttpRequest, line_id: int) -> Any:
 
 @router.get(
     "/invoice-lines/{line_id}/usage",
-    response={200: Page[UsageOut], **PROBLEMS},
+    response={200: Page[LineReportOut], **PROBLEMS},
     summary="The usage reports that a line was computed from",
 )
 def list_usage_behind(request: HttpRequest, line_id: int, paging: Paging) -> Any:
@@ -675,7 +670,7 @@ def refresh_invoices(request: HttpRequest, provider_id: int) -> Any:
     response={200: ClosedOut, **PROBLEMS},
     summary="Issue all invoices of a month that is over",
 )
-def close_month(request: HttpRequest, provider_id: int, payload: CloseIn) -> Any:
+def close_month(request: HttpRequest, provider_id: int, payload: MonthCloseIn) -> Any:
     provider = _managed(request, provider_id)
     month = _month(payload.month)
     return services.close_month(provider=provider, month=month, by=person_of(request), at=at_of(request))

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.billing import budgets as selectors
 from bursar.billing.budgets import Details, Shown
 from bursar.billing.models import Budget, BudgetThreshold
@@ -23,12 +24,6 @@ router = Router(tags=["Budgets"])
 
 Amount = Annotated[Decimal, Field(max_digits=20, decimal_places=3, description="net of tax, in `currency`")]
 Reason = Annotated[str, Field(max_length=500)]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ThresholdShape(Strict):
@@ -92,7 +87,7 @@ class BudgetIn(Strict):
     reason: Reason = ""
 
 
-class ChangeIn(Strict):
+class BudgetChangeIn(Strict):
     amount: Amount
     reason: Reason
 
@@ -101,7 +96,7 @@ class ThresholdsIn(Strict):
     thresholds: list[ThresholdShape] = Field(max_length=50)
 
 
-class CloseIn(Strict):
+class BudgetCloseIn(Strict):
     reason: Reason
 
 
@@ -218,7 +213,7 @@ def get_budget(request: HttpRequest, budget_id: int) -> Any:
 @router.post(
     "/budgets/{budget_id}/change", response={200: BudgetDetailsOut, **PROBLEMS}, summary="Raise or lower a budget"
 )
-def change_budget(request: HttpRequest, budget_id: int, payload: ChangeIn) -> Any:
+def change_budget(request: HttpRequest, budget_id: int, payload: BudgetChangeIn) -> Any:
     """What is spent is compared with it at once."""
     services.change_budget(
         budget_id=_key(budget_id),
@@ -250,7 +245,7 @@ def set_thresholds(request: HttpRequest, budget_id: int, payload: ThresholdsIn) 
     response={200: BudgetDetailsOut, **PROBLEMS},
     summary="Compare spending with a budget no longer",
 )
-def close_budget(request: HttpRequest, budget_id: int, payload: CloseIn) -> Any:
+def close_budget(request: HttpRequest, budget_id: int, payload: BudgetCloseIn) -> Any:
     """What it held is let go."""
     services.close_budget(budget_id=_key(budget_id), reason=payload.reason, by=person_of(request), at=at_of(request))
     return _details(request, budget_id)

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from ninja import Body, Query, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue import registry, selectors, services
 from bursar.catalogue.errors import ProviderNotFound
 from bursar.catalogue.models import (
@@ -41,12 +42,6 @@ VisibilityName = Literal["everyone", "organizations", "projects"]
 Search = Annotated[str, Query(max_length=200, description="words to look for")]
 Ticks = Annotated[int, Field(ge=1, le=2**62)]
 Limit = Annotated[int, Field(ge=0, le=2**62)]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def given(payload: Schema) -> dict[str, Any]:
@@ -571,7 +566,7 @@ class OfferingRow(OfferingShort):
         return row.provider.organization.name
 
 
-class ComponentOut(Schema):
+class OfferingComponentOut(Schema):
     id: int
     key: str
     title: str
@@ -590,7 +585,7 @@ class ComponentOut(Schema):
     tax_category: str
 
 
-class StepOut(Schema):
+class PriceStepOut(Schema):
     start: Decimal = Field(description="from this quantity of the month's use on")
     price: Decimal
 
@@ -602,7 +597,7 @@ class PriceOut(Schema):
     tier_kind: str = Field(
         description="empty: one price; graduated: each unit at the price of its step; volume: all at that of the step reached"
     )
-    tiers: list[StepOut] = Field(description="the steps beyond the first, whose price is `price`")
+    tiers: list[PriceStepOut] = Field(description="the steps beyond the first, whose price is `price`")
     valid_from: datetime
 
     @staticmethod
@@ -632,7 +627,7 @@ class OfferingOut(OfferingShort):
     access_instructions: str = Field(description="Markdown")
     order_form: dict[str, Any] = Field(description="a JSON Schema subset")
     currency: str
-    components: list[ComponentOut]
+    components: list[OfferingComponentOut]
     plans: list[PlanOut]
     organization_ids: list[int] | None = Field(description="to whom it is visible; only told to the provider")
     project_ids: list[int] | None = Field(description="to whom it is visible; only told to the provider")
@@ -744,7 +739,7 @@ class PlanEdit(Strict):
     organization_ids: list[int] | None = Field(None, max_length=5000)
 
 
-class StepIn(Strict):
+class PriceStepIn(Strict):
     start: Decimal = Field(gt=0, max_digits=20, decimal_places=10)
     price: Decimal = Field(ge=0, max_digits=20, decimal_places=10)
 
@@ -754,7 +749,7 @@ class PriceIn(Strict):
     price: Decimal = Field(ge=0, max_digits=20, decimal_places=10)
     amount: Limit = 0
     tier_kind: Literal["", "graduated", "volume"] = ""
-    tiers: list[StepIn] = Field([], max_length=STEPS_MAX, description="beyond the first step; quantities rise")
+    tiers: list[PriceStepIn] = Field([], max_length=STEPS_MAX, description="beyond the first step; quantities rise")
 
 
 class PricesIn(Strict):
@@ -1014,7 +1009,7 @@ def _with_category(request: HttpRequest, values: dict[str, Any]) -> dict[str, An
 
 @router.post(
     "/offerings/{offering_id}/components",
-    response={201: ComponentOut, **PROBLEMS},
+    response={201: OfferingComponentOut, **PROBLEMS},
     tags=["Offerings"],
     summary="Add a component",
 )
@@ -1027,7 +1022,7 @@ def add_component(request: HttpRequest, offering_id: int, payload: ComponentIn) 
 
 @router.patch(
     "/offerings/{offering_id}/components/{component_id}",
-    response={200: ComponentOut, **PROBLEMS},
+    response={200: OfferingComponentOut, **PROBLEMS},
     tags=["Offerings"],
     summary="Edit a component",
 )

@@ -11,11 +11,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.grants import files, images, selectors, services
 from bursar.grants.admission import Giver
 from bursar.grants.errors import FileTypeNotAllowed, FormUnknown
@@ -43,12 +44,6 @@ router = Router()
 KEY_MAX = 2**63 - 1
 Key = Annotated[int, Field(ge=1, le=KEY_MAX)]
 Ticks = Annotated[int, Field(ge=0, le=KEY_MAX, description="ticks of the product category")]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 # ------------------------------------------------------------------------------------------------ what is said
@@ -91,11 +86,11 @@ class RevisionIn(WishIn):
     revision: int = Field(description="the number of the revision that you read")
 
 
-class ReasonIn(Strict):
+class ApplicationReasonIn(Strict):
     reason: str = Field("", max_length=2000)
 
 
-class DecisionIn(ReasonIn):
+class PartDecisionIn(ApplicationReasonIn):
     revision: int = Field(description="the number of the revision that you read")
 
 
@@ -103,7 +98,7 @@ class AgreeIn(Strict):
     revision: int = Field(description="the number of the revision that you read")
 
 
-class ChangeIn(Strict):
+class PartChangeIn(Strict):
     revision: int
     amounts: dict[int, Ticks] = Field(
         max_length=100, description="product category id -> ticks; all that you would give"
@@ -175,7 +170,7 @@ class GiftIn(Strict):
 
 
 # ------------------------------------------------------------------------------------------------ what is answered
-class OfferOut(Schema):
+class GiverOfferOut(Schema):
     category_id: int
     category: str
     unit: str
@@ -199,7 +194,7 @@ class GiverOut(Schema):
     description: str
     logo: LogoOut | None
     is_source: bool = Field(description="you draw from it already")
-    offers: list[OfferOut]
+    offers: list[GiverOfferOut]
     form_version: int | None
     form: list[dict[str, Any]]
 
@@ -232,7 +227,7 @@ class RevisionOut(Schema):
     changes: list[dict[str, Any]]
 
 
-class PartOut(Schema):
+class ApplicationPartOut(Schema):
     giver_id: int
     giver: str
     state: PartState
@@ -252,7 +247,7 @@ class ApplicationOut(Schema):
     agreement_awaited: bool
     follows_id: int | None
     why: str
-    parts: list[PartOut]
+    parts: list[ApplicationPartOut]
     amounts: list[AmountOut]
     created_at: datetime
     submitted_at: datetime | None
@@ -279,7 +274,7 @@ class GrantedOut(Schema):
     closed_at: datetime | None
 
 
-class CommentOut(Schema):
+class ApplicationCommentOut(Schema):
     id: int
     by_id: int
     at: datetime
@@ -312,7 +307,7 @@ class ApplicationDetailsOut(ApplicationOut):
     revisions: list[RevisionOut]
     left: list[LeftOut]
     decisions: list[DecidedOut]
-    comments: list[CommentOut]
+    comments: list[ApplicationCommentOut]
     files: list[FileOut]
     granted: list[GrantedOut]
     may_change: bool = Field(description="you act on the applicant's side")
@@ -742,7 +737,7 @@ def agree(request: HttpRequest, application_id: int, payload: AgreeIn) -> Any:
 
 
 @_writing("/withdraw", "Take it back")
-def withdraw_application(request: HttpRequest, application_id: int, payload: ReasonIn) -> Any:
+def withdraw_application(request: HttpRequest, application_id: int, payload: ApplicationReasonIn) -> Any:
     services.withdraw_application(
         application_id=_key(application_id), reason=payload.reason, by=person_of(request), at=at_of(request)
     )
@@ -751,7 +746,7 @@ def withdraw_application(request: HttpRequest, application_id: int, payload: Rea
 
 # ------------------------------------------------------------------------------------------------ judging
 @_writing("/parts/{giver_id}/approve", "Grant what is asked of a giver")
-def approve_part(request: HttpRequest, application_id: int, giver_id: int, payload: DecisionIn) -> Any:
+def approve_part(request: HttpRequest, application_id: int, giver_id: int, payload: PartDecisionIn) -> Any:
     """When nobody else is awaited it is awarded in the same step."""
     services.approve_part(
         application_id=_key(application_id),
@@ -765,7 +760,7 @@ def approve_part(request: HttpRequest, application_id: int, giver_id: int, paylo
 
 
 @_writing("/parts/{giver_id}/reject", "Refuse what is asked of a giver, with the reason")
-def reject_part(request: HttpRequest, application_id: int, giver_id: int, payload: DecisionIn) -> Any:
+def reject_part(request: HttpRequest, application_id: int, giver_id: int, payload: PartDecisionIn) -> Any:
     services.reject_part(
         application_id=_key(application_id),
         giver=_judged(request, application_id, giver_id),
@@ -778,7 +773,7 @@ def reject_part(request: HttpRequest, application_id: int, giver_id: int, payloa
 
 
 @_writing("/parts/{giver_id}/change", "Change the amounts that are asked of a giver")
-def change_amounts(request: HttpRequest, application_id: int, giver_id: int, payload: ChangeIn) -> Any:
+def change_amounts(request: HttpRequest, application_id: int, giver_id: int, payload: PartChangeIn) -> Any:
     services.change_amounts(
         application_id=_key(application_id),
         giver=_judged(request, application_id, giver_id),
@@ -817,7 +812,7 @@ def hand_over(request: HttpRequest, application_id: int, giver_id: int, payload:
 
 
 @_writing("/parts/{giver_id}/revoke", "Take back what a giver granted, with the reason")
-def revoke_grant(request: HttpRequest, application_id: int, giver_id: int, payload: ReasonIn) -> Any:
+def revoke_grant(request: HttpRequest, application_id: int, giver_id: int, payload: ApplicationReasonIn) -> Any:
     services.revoke_grant(
         application_id=_key(application_id),
         giver=_judged(request, application_id, giver_id),
@@ -831,7 +826,7 @@ def revoke_grant(request: HttpRequest, application_id: int, giver_id: int, paylo
 # ------------------------------------------------------------------------------------------------ comments and files
 @router.post(
     "/grants/applications/{application_id}/comments",
-    response={201: CommentOut, **PROBLEMS},
+    response={201: ApplicationCommentOut, **PROBLEMS},
     tags=["Grants"],
     summary="Say something",
 )
@@ -848,7 +843,7 @@ def comment_application(request: HttpRequest, application_id: int, payload: Comm
 
 @router.post(
     "/grants/comments/{comment_id}/withdraw",
-    response={200: CommentOut, **PROBLEMS},
+    response={200: ApplicationCommentOut, **PROBLEMS},
     tags=["Grants"],
     summary="Take a comment back; a mark stays",
 )

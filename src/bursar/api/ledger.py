@@ -13,9 +13,10 @@ from bursar.accounting import what_if as trial
 from bursar.accounting.explanation import OperationTold
 from bursar.accounting.history import BalanceAsOf
 from bursar.accounting.models import Wallet
-from bursar.api.accounting import Strict, Ticks, WalletOut, WhyOut, _wallet_out
+from bursar.api.accounting import Ticks, WalletOut, WhyOut, _wallet_out
 from bursar.api.auth import at_of, person_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue.models import ProductCategory
 from bursar.metering import explanation as metering
 from bursar.metering import verification
@@ -157,7 +158,7 @@ def get_difference(request: HttpRequest, wallet_id: int, query: Annotated[Differ
 
 
 # ------------------------------------------------------------------------------------------------ what would happen
-class StepIn(Strict):
+class WhatIfStepIn(Strict):
     """`allocate` needs wallet_id, quota_ticks and end (source_wallet_id null: from the provider); `change` allocation_id and
     any of quota_ticks, start, end; `revoke` allocation_id; `transfer` allocation_id, to_allocation_id and amount_ticks;
     `write_off` and `charge` wallet_id and amount_ticks; `rate` wallet_id and amount_ticks for each day, from `at` to `end`."""
@@ -177,7 +178,7 @@ class StepIn(Strict):
 
 class WhatIfIn(Strict):
     until: AwareDatetime = Field(description="at most ten years ahead")
-    steps: list[StepIn] = Field([], max_length=trial.STEPS_MAX)
+    steps: list[WhatIfStepIn] = Field([], max_length=trial.STEPS_MAX)
     with_tree: bool = Field(False, description="tell of all wallets below as well")
 
 
@@ -226,7 +227,7 @@ def try_what_if(request: HttpRequest, wallet_id: int, payload: WhatIfIn) -> Any:
     }
 
 
-def _step(one: StepIn, wallet_id: int) -> trial.Step:
+def _step(one: WhatIfStepIn, wallet_id: int) -> trial.Step:
     fields = one.dict(exclude={"do", "source_wallet_id"})
     do = trial.Do(one.do)
     of_wallet = do in {trial.Do.ALLOCATE, trial.Do.WRITE_OFF, trial.Do.CHARGE, trial.Do.RATE}

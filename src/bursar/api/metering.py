@@ -7,11 +7,12 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from ninja import Router, Schema
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from bursar.api.accounting import WhyOut
 from bursar.api.auth import at_of, person_of
 from bursar.api.problems import PROBLEMS, problem
+from bursar.api.strict import Strict
 from bursar.metering.errors import Fault, fault
 from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX
@@ -25,10 +26,8 @@ BODY_MAX_BYTES: Final = 20 * 1024 * 1024
 
 # The shapes as they are documented. What comes in is read by msgspec from the bytes: ten thousand reports take
 # milliseconds that way, and ten times as long through pydantic.
-class ReportIn(Schema):
+class ReportIn(Strict):
     """What was used during `[period_start, period_end)`, in ticks of the category."""
-
-    model_config = ConfigDict(extra="forbid")
 
     report_id: str = Field(max_length=200, description="yours to choose; once per category, for ever")
     category_id: int | None = Field(None, description="with a workspace; or name a resource and its component")

@@ -12,11 +12,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from ninja import Header, Query, Router, Schema, Status
 from ninja.errors import HttpError
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from bursar.api.auth import address_of, at_of, person_of, token_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue import selectors as catalogue
 from bursar.catalogue.errors import ProviderNotFound
 from bursar.catalogue.models import Agent, Backend, ServiceProvider
@@ -64,12 +65,6 @@ def _plain(value: Any, depth: int = 0) -> Any:
 Text = Annotated[str, BeforeValidator(_plain)]
 Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def _provider(request: HttpRequest, provider_id: int | None) -> ServiceProvider:
@@ -413,19 +408,19 @@ AnyStep = Annotated[
 ]
 
 
-class StepIn(Strict):
+class AgentStepIn(Strict):
     """What a plugin at the site answered, and to which wish."""
 
     generation: int = Field(ge=1)
     step: AnyStep
 
 
-class StepOut(Schema):
+class AgentStepOut(Schema):
     still: bool = Field(description="false: a newer wish came; what follows is it")
     state: dict[str, Any] = Field(description="the resource's whole state, as the feed tells it")
 
 
-class OfferOut(Schema):
+class QuotaOfferOut(Schema):
     number: int
     is_told: bool = Field(description="the same was confirmed before")
     shares: list[dict[str, Any]]
@@ -446,7 +441,7 @@ def _state(resource: Resource, at: datetime) -> dict[str, Any]:
 
 @router.post(
     "/provider/resources/{resource_id}/quota-offer",
-    response={200: OfferOut, **PROBLEMS},
+    response={200: QuotaOfferOut, **PROBLEMS},
     summary="What the resource may draw; counts as told from now on",
 )
 def offer_quota(request: HttpRequest, resource_id: int, provider_id: ProviderId = None, session: Session = None) -> Any:
@@ -538,11 +533,15 @@ def _read_answer(told: Mapping[str, Any]) -> Outcome:
 
 @router.post(
     "/provider/resources/{resource_id}/steps",
-    response={200: StepOut, **PROBLEMS},
+    response={200: AgentStepOut, **PROBLEMS},
     summary="What a plugin at the site answered",
 )
 def take_step(
-    request: HttpRequest, resource_id: int, payload: StepIn, provider_id: ProviderId = None, session: Session = None
+    request: HttpRequest,
+    resource_id: int,
+    payload: AgentStepIn,
+    provider_id: ProviderId = None,
+    session: Session = None,
 ) -> Any:
     provider, at = _provider(request, provider_id), at_of(request)
     agent = _agent(request, provider, session)
@@ -589,7 +588,7 @@ class TakenOut(Schema):
     later: list[TroubleOut] = Field(description="not kept: tell them again (a clock runs ahead)")
 
 
-class RecordsIn(Strict):
+class AgentRecordsIn(Strict):
     records: list[Json] = Field(max_length=RECORDS_MAX, description="as `UsageRecord` of the plugin contract")
 
 
@@ -630,7 +629,11 @@ def _backend(request: HttpRequest, backend_id: int) -> Backend:
     summary="Usage as an agent's plugin measured it",
 )
 def take_usage(
-    request: HttpRequest, backend_id: int, payload: RecordsIn, provider_id: ProviderId = None, session: Session = None
+    request: HttpRequest,
+    backend_id: int,
+    payload: AgentRecordsIn,
+    provider_id: ProviderId = None,
+    session: Session = None,
 ) -> Any:
     """What can be posted is; one bad record stops no other. Telling a record twice counts once."""
     provider = _provider(request, provider_id)

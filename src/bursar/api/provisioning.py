@@ -9,11 +9,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Body, Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.catalogue.models import Component
 from bursar.kernel.money import Money
 from bursar.kernel.refusals import words
@@ -28,12 +29,6 @@ router = Router()
 
 Name = Annotated[str, Field(max_length=150)]
 Limits = Annotated[dict[str, int], Field(max_length=100, description="component key -> whole units")]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 # ------------------------------------------------------------------------------------------------ shapes
@@ -93,7 +88,7 @@ class DecisionOut(Schema):
     reason: str
 
 
-class CommentOut(Schema):
+class OrderCommentOut(Schema):
     id: int
     by_id: int
     at: datetime
@@ -104,7 +99,7 @@ class OrderDetailsOut(OrderOut):
     awaits: list[AwaitedOut]
     awaited_people: list[int] = Field(description="ids of the people whose decision is awaited now")
     decisions: list[DecisionOut]
-    comments: list[CommentOut]
+    comments: list[OrderCommentOut]
     may_decide: Side | None = Field(description="the side for which you may decide now")
     held_by: list[str] = Field(description="why budgets hold it; empty = none does")
     may_agree: bool = Field(description="whether you may let it go on although a budget is spent, or reject it")
@@ -222,12 +217,12 @@ class EstimateOut(Schema):
     refusal: str = Field(description="why such an order would be refused now; empty = it would not")
 
 
-class DecisionIn(Strict):
+class OrderDecisionIn(Strict):
     side: Side = Field(description="for whom you decide")
     reason: str = Field("", max_length=2000, description="needed to reject")
 
 
-class ReasonIn(Strict):
+class OrderReasonIn(Strict):
     reason: str = Field("", max_length=2000)
 
 
@@ -289,12 +284,12 @@ class TakeOversIn(Strict):
     resources: list[TakeOverIn] = Field(min_length=1, max_length=100)
 
 
-class DayOut(Schema):
+class ResourceDayOut(Schema):
     day: str
     ticks: int
 
 
-class ComponentOut(Schema):
+class ResourceComponentOut(Schema):
     key: str
     title: str
     unit: str
@@ -303,10 +298,10 @@ class ComponentOut(Schema):
     category_unit: str | None
     ticks_per_unit: int | None
     used_ticks: int
-    days: list[DayOut]
+    days: list[ResourceDayOut]
 
 
-class PersonUsageOut(Schema):
+class ResourcePersonOut(Schema):
     person_id: int | None
     username: str
     category_id: int
@@ -321,8 +316,8 @@ class MemberOut(Schema):
 
 class ResourceDetailsOut(ResourceOut):
     locked: list[int] = Field(description="product categories of which nothing is left")
-    components: list[ComponentOut]
-    by_person: list[PersonUsageOut]
+    components: list[ResourceComponentOut]
+    by_person: list[ResourcePersonOut]
     members: list[MemberOut]
     open_order_id: int | None
     paused_because: str = Field(description="the budget that keeps it paused; empty = none does")
@@ -418,7 +413,7 @@ class RecordIn(Strict):
     labels: dict[str, str] = {}
 
 
-class RecordsIn(Strict):
+class UsageRecordsIn(Strict):
     records: list[RecordIn] = Field(max_length=10_000)
 
 
@@ -565,7 +560,7 @@ def get_order(request: HttpRequest, order_id: int) -> Any:
     tags=["Orders"],
     summary="Approve an order for one side",
 )
-def approve_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> Any:
+def approve_order(request: HttpRequest, order_id: int, payload: OrderDecisionIn) -> Any:
     selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
     services.approve_order(
         order_id=order_id, side=payload.side, reason=payload.reason, by=person_of(request), at=at_of(request)
@@ -579,7 +574,7 @@ def approve_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> A
     tags=["Orders"],
     summary="Reject an order for one side",
 )
-def reject_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> Any:
+def reject_order(request: HttpRequest, order_id: int, payload: OrderDecisionIn) -> Any:
     selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
     services.reject_order(
         order_id=order_id, side=payload.side, reason=payload.reason, by=person_of(request), at=at_of(request)
@@ -593,7 +588,7 @@ def reject_order(request: HttpRequest, order_id: int, payload: DecisionIn) -> An
     tags=["Orders"],
     summary="Let an order go on that a budget holds",
 )
-def agree_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+def agree_to_spend(request: HttpRequest, order_id: int, payload: OrderReasonIn) -> Any:
     """For whoever answers for the organization’s budgets. The budget stays as it is."""
     selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
     services.agree_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
@@ -606,7 +601,7 @@ def agree_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> An
     tags=["Orders"],
     summary="Reject an order that a budget holds",
 )
-def refuse_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+def refuse_to_spend(request: HttpRequest, order_id: int, payload: OrderReasonIn) -> Any:
     """The reason is told to whoever placed it."""
     selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
     services.refuse_to_spend(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
@@ -619,7 +614,7 @@ def refuse_to_spend(request: HttpRequest, order_id: int, payload: ReasonIn) -> A
     tags=["Orders"],
     summary="Take an order back",
 )
-def cancel_order(request: HttpRequest, order_id: int, payload: ReasonIn) -> Any:
+def cancel_order(request: HttpRequest, order_id: int, payload: OrderReasonIn) -> Any:
     selectors.order_for(person_of(request), _key(order_id), at=at_of(request))
     services.cancel_order(order_id=order_id, reason=payload.reason, by=person_of(request), at=at_of(request))
     return _details(request, order_id)
@@ -639,7 +634,7 @@ def retry_order(request: HttpRequest, order_id: int) -> Any:
 
 @router.post(
     "/orders/{order_id}/comments",
-    response={201: CommentOut, **PROBLEMS},
+    response={201: OrderCommentOut, **PROBLEMS},
     tags=["Orders"],
     summary="Write a remark that both sides see",
 )
@@ -818,7 +813,7 @@ def confirm_work(request: HttpRequest, resource_id: int, payload: WorkDone) -> R
     tags=["Resources"],
     summary="Say that the work by hand cannot be done",
 )
-def refuse_work(request: HttpRequest, resource_id: int, payload: ReasonIn) -> Resource:
+def refuse_work(request: HttpRequest, resource_id: int, payload: OrderReasonIn) -> Resource:
     selectors.resource_for(person_of(request), _key(resource_id), at=at_of(request))
     return services.refuse_work(
         resource_id=resource_id, reason=payload.reason, by=person_of(request), at=at_of(request)
@@ -831,7 +826,7 @@ def refuse_work(request: HttpRequest, resource_id: int, payload: ReasonIn) -> Re
     tags=["Resources"],
     summary="Report usage of a resource, each record once for ever",
 )
-def report_usage(request: HttpRequest, resource_id: int, payload: RecordsIn) -> Any:
+def report_usage(request: HttpRequest, resource_id: int, payload: UsageRecordsIn) -> Any:
     """All records are taken or none. The same id with the same content again changes nothing."""
     records = [UsageRecord(resource_id=resource_id, **record.dict()) for record in payload.records]
     answer = services.report_usage(

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from bursar.api.auth import at_of, person_of
 from bursar.api.paging import Page, Paging, page_of
 from bursar.api.problems import PROBLEMS
+from bursar.api.strict import Strict
 from bursar.structure import selectors, services
 from bursar.structure.errors import InvalidValue, NotFound
 from bursar.structure.lifecycle import InvitationState, ProjectState
@@ -20,12 +21,6 @@ from bursar.structure.services.people import require_self
 router = Router()
 
 Search = Annotated[str, Query(max_length=200, description="part of the name")]
-
-
-class Strict(Schema):
-    """What is sent holds nothing that is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 # ------------------------------------------------------------------------------------------------ shapes

@@ -72,7 +72,7 @@ class SeriesOut(Schema):
     points: list[PointOut]
 
 
-class PartOut(Schema):
+class BreakdownPartOut(Schema):
     key: int | None = Field(description="wallet of the child, person or resource; null: not known, or a product")
     name: str
     own: bool = Field(description="the wallet itself among its children")
@@ -85,7 +85,7 @@ class BreakdownOut(Schema):
     first_day: date
     last_day: date
     by: By
-    parts: list[PartOut] = Field(description="the most first")
+    parts: list[BreakdownPartOut] = Field(description="the most first")
     other_ticks: int = Field(description="of those that are not told")
     other_count: int
     hidden_ticks: int = Field(description="used where you may not see by whom")
