@@ -308,6 +308,23 @@ def test_write_off__of_a_level__is_refused() -> None:
     assert int(book.uncovered[0]) == 5
 
 
+def test_quota__of_one_wallet_in_all__stays_countable() -> None:
+    book = over_time()
+    first = give(book, ROOT_WALLET, ROOT, MAX - 10)
+    with pytest.raises(errors.Overflow):
+        give(book, ROOT_WALLET, ROOT, 11)
+    second = give(book, ROOT_WALLET, ROOT, 10)
+    with pytest.raises(errors.Overflow):
+        change(book, second, quota=11)
+    other = give(book, LEFT, ROOT, 11)
+    with pytest.raises(errors.Overflow):
+        transfer(book, other, second, 1)
+    transfer(book, first, second, 5)
+    assert available(book, ROOT_WALLET) == MAX
+    revoke(book, first)
+    give(book, ROOT_WALLET, ROOT, MAX - 15)
+
+
 def test_write_off__of_more_than_can_be_counted__is_refused_and_changes_nothing() -> None:
     book = over_time()
     use(book, ROOT_WALLET, MAX)

@@ -51,7 +51,7 @@ def allocate(
         raise EndNotAfterStart
     if end <= book.now:
         raise EndInThePast
-    _check_quota(quota)
+    _check_quota(book, wallet, quota)
     if source != ROOT and _draws_from(book, source, wallet):
         raise SourceBelowRecipient
     changes: list[Change] = []
@@ -93,7 +93,7 @@ def change(
         rows = np.array([row] if opened else [], dtype=np.int64)
         with recorded(book, Kind.CHANGE, book.now, changes, opened=rows):
             if quota is not None:
-                _check_quota(quota)
+                _check_quota(book, int(book.wallet[row]), quota, instead_of=row)
                 if quota < book.drawn[row]:
                     raise QuotaBelowDrawn(drawn=int(book.drawn[row]))
                 book.quota[row] = quota
@@ -135,7 +135,8 @@ def transfer(book: Book, giver: int, taker: int, amount: int) -> list[Change]:
     unused = int(book.quota[giver] - book.drawn[giver])
     if amount > unused:
         raise TransferTooLarge(unused=unused)
-    _check_quota(int(book.quota[taker]) + amount)
+    if book.wallet[giver] != book.wallet[taker]:
+        _check_quota(book, int(book.wallet[taker]), int(book.quota[taker]) + amount, instead_of=taker)
     changes: list[Change] = []
     with _all_or_nothing(book), following_locks(book):
         with recorded(book, Kind.TRANSFER, book.now, changes):
@@ -200,10 +201,14 @@ def _check_given(book: Book, wallet: int) -> None:
         raise Overallocated(given=given, held=held)
 
 
-def _check_quota(quota: int) -> None:
+def _check_quota(book: Book, wallet: int, quota: int, *, instead_of: int | None = None) -> None:
+    """What a wallet holds in all, and so what it can have available, stays countable."""
     if quota < 0:
         raise NegativeQuota
-    if quota > MAX:
+    held = ~book.closed & (book.wallet == wallet)
+    if instead_of is not None:
+        held[instead_of] = False
+    if quota > MAX - sum(book.quota[held].tolist()):
         raise Overflow
 
 
