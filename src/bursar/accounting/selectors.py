@@ -83,6 +83,7 @@ class TreeRow:
 
     via        the allocations of the row's wallet from the wallet above it; none at the top
     below_ticks  what flows through the wallet on behalf of those below it
+    is_again   it came before, below another source: what it gave on stands there
     """
 
     depth: int
@@ -91,6 +92,7 @@ class TreeRow:
     via: tuple[AllocationState, ...]
     given_ticks: int
     below_ticks: int
+    is_again: bool
 
 
 def wallet_states(*, wallets: Iterable[Wallet], at: datetime) -> dict[int, WalletState]:
@@ -226,7 +228,11 @@ def has_valid_allocation(*, workspace_id: int, category_id: int, at: datetime) -
 
 
 def tree_below(*, wallet: Wallet, at: datetime) -> list[TreeRow]:
-    """The wallet and all that draw from it, depth first. One with several sources stands below each of them."""
+    """The wallet and all that draw from it, depth first.
+
+    One with several sources stands below each of them, and what it gave on below the first alone: six layers of six wallets,
+    each drawing on all above it, would otherwise be told in 9,331 rows.
+    """
     ids = _below(wallet)
     wallets = {one.pk: one for one in _wallets().filter(category=wallet.category, pk__in=ids)}
     loaded = read(wallet.category, ids, at)
@@ -243,9 +249,12 @@ def tree_below(*, wallet: Wallet, at: datetime) -> list[TreeRow]:
             by_source.setdefault(source_id, {}).setdefault(one.allocation.wallet_id, []).append(one)
 
     rows: list[TreeRow] = []
+    told: set[int] = set()
 
     def visit(wallet_id: int, depth: int, parent_id: int | None, via: list[AllocationState]) -> None:
         below = by_source.get(wallet_id, {})
+        is_again = wallet_id in told
+        told.add(wallet_id)
         given = [one for group in below.values() for one in group]
         rows.append(
             TreeRow(
@@ -255,9 +264,10 @@ def tree_below(*, wallet: Wallet, at: datetime) -> list[TreeRow]:
                 via=tuple(via),
                 given_ticks=sum(one.allocation.quota_ticks for one in given if one.state == "open"),
                 below_ticks=sum(one.drawn_ticks for one in given),
+                is_again=is_again,
             )
         )
-        for child_id in sorted(below, key=lambda key: (str(wallets[key].workspace), key)):
+        for child_id in () if is_again else sorted(below, key=lambda key: (str(wallets[key].workspace), key)):
             visit(child_id, depth + 1, wallet_id, below[child_id])
 
     visit(wallet.pk, 0, None, [])

@@ -101,6 +101,7 @@ class BranchOut(Schema):
     via_allocation_ids: list[int] = Field(description="the allocations from the wallet above")
     given_ticks: int = Field(description="what its open allocations to others add up to")
     below_ticks: int = Field(description="what flows through it for those below")
+    is_again: bool = Field(description="it came before, below another source; what it gave on stands there")
 
 
 class AllocationCreate(Strict):
@@ -290,7 +291,7 @@ def get_wallet(request: HttpRequest, wallet_id: int) -> Any:
 
 @router.get("/wallets/{wallet_id}/tree", response={200: list[BranchOut], **PROBLEMS}, summary="The tree below a wallet")
 def get_tree(request: HttpRequest, wallet_id: int) -> Any:
-    """Depth first, the wallet itself first; one with several sources stands below each of them."""
+    """Depth first, the wallet itself first; one with several sources stands below each of them, what it gave on below the first."""
     rows = selectors.tree_below(wallet=_wallet(request, wallet_id), at=at_of(request))
     return [
         {
@@ -300,6 +301,7 @@ def get_tree(request: HttpRequest, wallet_id: int) -> Any:
             "via_allocation_ids": [one.allocation.pk for one in row.via],
             "given_ticks": row.given_ticks,
             "below_ticks": row.below_ticks,
+            "is_again": row.is_again,
         }
         for row in rows
     ]

@@ -355,6 +355,19 @@ def test_tree_below__names_depth_given_and_drawn(category, university, project) 
     assert [(one.drawn_ticks, one.state) for one in rows[1].via] == [(30, "open")]
 
 
+def test_tree_below__several_sources__tells_what_was_given_on_once(category) -> None:
+    layers = [[make_workspace(make_organization()) for _ in range(4)] for _ in range(4)]
+    top = make_allocation(make_workspace(make_organization()), category, 1000).wallet
+    above = [top]
+    for layer in layers:
+        made = [[make_allocation(place, category, 10, source=wallet) for wallet in above] for place in layer]
+        above = [allocations[0].wallet for allocations in made]
+    rows = selectors.tree_below(wallet=top, at=AT)
+    assert len(rows) == 1 + 4 + 3 * 16  # one for each way in
+    assert [row.is_again for row in rows].count(False) == 1 + 4 * 4
+    assert all(row.parent_id is None or row.depth for row in rows)
+
+
 def test_tree_below__asks_as_often_however_many_are_below(category, university, django_assert_num_queries) -> None:
     root = make_allocation(university, category, 100)
 

@@ -339,7 +339,7 @@ def wallet(request: HttpRequest, pk: int) -> HttpResponse:
                 state,
                 since=since,
                 until=at + timedelta(minutes=10),
-                below=[branch.row.state for branch in tree[1:]],
+                below=[branch.row.state for branch in tree[1:] if not branch.row.is_again],
             ),
             "people": _people(shown, since, at) if sees_people else [],
             "sees_people": sees_people,
