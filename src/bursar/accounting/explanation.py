@@ -43,7 +43,8 @@ class Explanation:
 
 def explain_lock(*, wallet: Wallet, at: datetime) -> Explanation:
     """Why a wallet is locked, and what would free it."""
-    loaded = load(wallet.category, [wallet.pk], at + AHEAD)
+    # What others hold of a level gives room above when it ends; of what is used over time it never does.
+    loaded = load(wallet.category, [wallet.pk], at if wallet.category.is_over_time else at + AHEAD)
     book = loaded.book
     engine.advance(book, max(micros(at), book.now))
     state = states_in(loaded, [wallet])[wallet.pk]
@@ -52,8 +53,7 @@ def explain_lock(*, wallet: Wallet, at: datetime) -> Explanation:
     row = loaded.row_of_wallet[wallet.pk]
     found = trial.remedies(book, row)
     names = _names({loaded.wallet_ids[one.wallet] for one in found}, wallet.category)
-    later = trial.what_if(book, [], [], micros(at + AHEAD))
-    freed = next((instant(flip.at) for flip in later.flips if flip.wallet == row and not flip.locked), None)
+    freed = trial.freed_at(book, row, micros(at + AHEAD))
     return Explanation(
         state=state,
         remedies=tuple(
@@ -65,7 +65,7 @@ def explain_lock(*, wallet: Wallet, at: datetime) -> Explanation:
             )
             for one in found
         ),
-        free_at=freed,
+        free_at=None if freed is None else instant(freed),
     )
 
 

@@ -14,6 +14,7 @@ from bursar.engine.ledger.what_if import (
     Revoke,
     StepRefused,
     Transfer,
+    freed_at,
     remedies,
     what_if,
 )
@@ -80,6 +81,26 @@ def test_what_if__refused_step__is_named_by_its_place() -> None:
 def test_what_if__outside_of_the_time__is_refused(steps, rates) -> None:
     with pytest.raises(ValueError, match=r"lies outside|not one of"):
         what_if(make_book(), steps, rates, 10)
+
+
+def test_freed_at__an_allocation_above_begins_later__is_that_instant_and_leaves_the_book() -> None:
+    book = make_book(quota=0)
+    allocate(book, wallet=UNIVERSITY, source=ROOT, quota=0, start=40, end=1_000)
+    allocate(book, wallet=UNIVERSITY, source=ROOT, quota=10, start=70, end=1_000)
+    assert book.locked.tolist() == [True, True, True]
+    assert (freed_at(book, PROJECT, 70), freed_at(book, PROJECT, 69)) == (70, None)
+    assert (book.now, book.locked.tolist()) == (0, [True, True, True])
+
+
+def test_freed_at__of_a_level_when_what_another_holds_ends__is_that_instant() -> None:
+    book = Book(Rules(Charged.ONCE))
+    book.add_wallets(3)
+    allocate(book, wallet=UNIVERSITY, source=ROOT, quota=10, start=0, end=1_000)
+    allocate(book, wallet=OTHER, source=UNIVERSITY, quota=10, start=0, end=50)
+    allocate(book, wallet=PROJECT, source=UNIVERSITY, quota=5, start=0, end=1_000)
+    post(book, np.array([OTHER]), np.array([10]), 0)
+    assert book.locked[PROJECT]
+    assert freed_at(book, PROJECT, 1_000) == 50
 
 
 def test_remedies__stands_uncovered_below_a_full_source__both_have_to_grow() -> None:

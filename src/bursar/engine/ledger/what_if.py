@@ -238,6 +238,16 @@ def _do(book: Book, step: Step) -> None:
             post(book, np.array([step.wallet]), _ticks([step.amount]), step.at)
 
 
+def freed_at(book: Book, wallet: int, until: int) -> int | None:
+    """The first instant by which time alone, and nobody's use, frees a locked wallet; None: none does until then."""
+    later = book.copy()
+    while (due := next_due(later)) is not None and due <= until:
+        advance(later, max(due, later.now + 1))
+        if not later.locked[wallet]:
+            return later.now
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """One thing to be done so that a locked wallet is free again.
