@@ -94,3 +94,16 @@ def test_template_check__translated_and_computed__is_silent() -> None:
     text = """{% load i18n %}<p title="{% translate 'Hello' %}">{% blocktranslate %}Hello there{% endblocktranslate %}</p>
     <script type="application/json">{"a": "words"}</script>{# words #}{{ words }} · 42 <code>words</code>"""
     assert untranslated(text) == []
+
+
+ENDS_AS_DAYS = re.compile(r"""{% when [\w.]*\b(?:end|until|member_until|expires_at) "date" %}""")
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(Path(path).relative_to(PACKAGE)))
+def test_template__the_end_of_a_period__is_told_by_its_last_day(template: Path) -> None:
+    assert ENDS_AS_DAYS.findall(template.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("what", ["row.end", "state.until", "invitation.member_until", "one.allocation.end"])
+def test_template_check__an_end_told_as_the_day_after_it__is_seen(what: str) -> None:
+    assert len(ENDS_AS_DAYS.findall(f'{{% when {what} "date" %}}')) == 1

@@ -74,6 +74,19 @@ def test_when__viewer_elsewhere__shows_local_time_and_utc() -> None:
 
 
 @pytest.mark.parametrize(
+    ("end", "day"),
+    [
+        (datetime(2026, 12, 31, 22, 0, tzinfo=UTC), "31 Dec 2026"),  # midnight in Tallinn
+        (datetime(2026, 12, 31, 22, 0, 1, tzinfo=UTC), "1 Jan 2027"),
+        (datetime(2026, 12, 31, 9, 30, tzinfo=UTC), "31 Dec 2026"),
+    ],
+)
+def test_when__last__is_the_last_day_that_the_period_touches_where_the_viewer_is(end: datetime, day: str) -> None:
+    with timezone.override("Europe/Tallinn"):
+        assert f">{day}</time>" in shown('{% when t "last" %}', t=end)
+
+
+@pytest.mark.parametrize(
     ("ahead", "said"),
     [
         (timedelta(days=3), "in 3\xa0days"),
