@@ -1,5 +1,6 @@
 """What happens around every page: logins, refusals, htmx, messages, lists, the menu."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,12 +8,13 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.test import Client, RequestFactory
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from bursar.structure.errors import NotFound
 from bursar.structure.models import Organization, Person
 from bursar.structure.roles import NotAllowed, Role
+from bursar.web.errors import server_error
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.urls import urlpatterns as pages
 from tests.factories.catalogue import make_provider
@@ -136,6 +138,16 @@ def test_form__without_its_token__is_told_to_reload(client_of: Any) -> None:
 def test_bug__told_with_the_number_that_stands_in_the_log(client_of: Any) -> None:
     response = client_of(make_person()).get("/t/bug")
     assert response["X-Request-ID"] in response.content.decode()
+
+
+def test_bug__on_its_page__offers_ways_on_without_the_database(client_of: Any, django_assert_num_queries: Any) -> None:
+    client = client_of(make_person())
+    with django_assert_num_queries(0):
+        html = server_error(RequestFactory().get("/")).content.decode()
+    assert "data-back" in html
+    ways = re.findall(r'<a [^>]*href="([^"]*)"', html)
+    assert ways == ["/", reverse("projects"), reverse("orders"), reverse("account_logout")]
+    assert [client.get(way).status_code for way in ways] == [200, 200, 200, 200]
 
 
 # ------------------------------------------------------------------------------------------------ htmx
