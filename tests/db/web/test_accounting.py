@@ -1,7 +1,7 @@
 """Who sees and does what on the pages of wallets and allocations; the browser tests show how they look."""
 
 from copy import deepcopy
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -112,6 +112,25 @@ def test_give__what_the_ledger_refuses__stands_by_the_field(nation: Nation) -> N
         "The end lies in the past. To end an allocation now, revoke it."
     ]
     assert Allocation.objects.count() == 3
+
+
+def test_give__the_last_day_left_alone__ends_with_its_source(nation: Nation) -> None:
+    asked = of(nation.owner).get(ADDRESSES["give"](nation))
+    last = asked.context["form"].initial["last_day"]
+    given = {
+        "workspace": nation.wallet(nation.physics).workspace_id,
+        "quota": "1",
+        "first_day": nation.at.date(),
+        "priority": 0,
+    }
+
+    for day in (last, last - timedelta(days=1)):
+        response = of(nation.owner).post(ADDRESSES["give"](nation), {**given, "last_day": day})
+        assert response.status_code == 302, response.content
+
+    untouched, chosen = Allocation.objects.order_by("pk")[3:]
+    assert untouched.end == nation.root.end
+    assert chosen.end == datetime.combine(last, time(), tzinfo=UTC)
 
 
 def test_change__below_what_is_drawn__stands_by_the_quota(nation: Nation) -> None:

@@ -467,13 +467,20 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 
 
 def _give(
-    request: HttpRequest, form: AllocateForm, category: ProductCategory, source: Wallet | None
+    request: HttpRequest,
+    form: AllocateForm,
+    category: ProductCategory,
+    source: Wallet | None,
+    *,
+    source_end: datetime | None = None,
 ) -> Allocation | None:
     if not (request.method == "POST" and form.is_valid()):
         return None
     data = form.cleaned_data
     end = after(data["last_day"])
     assert end is not None
+    if source_end is not None and data["last_day"] == last_day(source_end):
+        end = source_end  # it may end within its last day, and then so does what is given from it
     with refusals_in(form, FIELDS):
         return services.allocate(
             workspace=data["workspace"],
@@ -515,7 +522,7 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
         category=source.category,
         recipients=visibility.recipients_below(source),
     )
-    allocation = _give(request, form, source.category, source)
+    allocation = _give(request, form, source.category, source, source_end=state.until)
     if allocation is not None:
         _given(request, allocation)
         return redirect("wallet", source.pk)
