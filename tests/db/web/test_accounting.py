@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from bursar.accounting.models import Allocation, Wallet
+from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.verification import tell, verify
 from bursar.structure.models import Person
 from bursar.structure.roles import Role
@@ -177,6 +178,20 @@ def test_home__owner__is_told_what_is_locked_and_what_ends(nation: Nation) -> No
     assert "Locked, and why" in html
     assert "The allocation of 600 core-hours to Lattice physics is used up." in html
     assert "Runs out soon" in html
+
+
+@pytest.mark.parametrize(("drawn_ticks", "told"), [(7378697629483820646, True), (7378697629483820645, False)])
+def test_home__the_largest_quota__is_told_from_four_fifths_on(nation: Nation, drawn_ticks: int, told: bool) -> None:
+    large = {"quota_ticks": TICKS_MAX, "drawn_ticks": drawn_ticks}
+    Allocation.objects.filter(pk=nation.to_chemistry.pk).update(**large, end=nation.at + timedelta(days=200))
+    Wallet.objects.filter(pk=nation.wallet(nation.chemistry).pk).update(used_ticks=drawn_ticks, locked=False)
+    member = make_person()
+    make_membership(person=member, role=Role.PROJECT_MEMBER, scope=nation.chemistry)
+
+    response = of(member).get("/")
+
+    assert response.status_code == 200
+    assert ("Runs out soon" in response.content.decode()) == told
 
 
 def test_wallet__member__sees_the_sums_but_not_the_people(nation: Nation) -> None:

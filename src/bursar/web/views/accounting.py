@@ -777,7 +777,9 @@ def runs_out_panel(viewer: Viewer) -> Panel | None:
         return state.quota_ticks > 0 and (state.available_ticks or 0) * 5 <= state.quota_ticks
 
     soon = Q(into__end__gt=at, into__end__lte=at + timedelta(days=30))
-    used_up = Q(into__end__gt=at, into__drawn_ticks__gte=F("into__quota_ticks") * 4 / 5, into__quota_ticks__gt=0)
+    # Four fifths, without a product that a large quota would take out of bigint.
+    four_fifths = F("into__quota_ticks") - F("into__quota_ticks") / 5
+    used_up = Q(into__end__gt=at, into__drawn_ticks__gte=four_fifths, into__quota_ticks__gt=0)
     candidates = _mine(viewer).filter(soon | used_up, into__closed_at=None).distinct().order_by("pk")
     told_now = told_all(list(candidates[:CANDIDATES_MAX]), at)
     found = [one for one in told_now if one.badge == "free" and (one.ends_soon or nearly_used(one.state))]
