@@ -48,8 +48,10 @@ function colour(name) {
     return colours.get(name);
 }
 
-const figures = new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 2 });
-const number = (value) => (value == null || value === "-" ? "–" : figures.format(value));
+// As in the text around it: thin spaces between thousands, a point, a true minus.
+const figures = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const number = (value) =>
+    value == null || value === "-" ? "–" : figures.format(value).replaceAll(",", "\u202f").replace("-", "\u2212");
 
 // {kind: line|area|bar|stack|pie, unit, x: [label or ISO time], time: bool,
 //  series: [{name, values, dashed?, band?: upper|lower, in this order}], marks: [{x | y, label}], zoom: bool}
@@ -77,7 +79,7 @@ function options(chart) {
             ...common,
             legend: { bottom: 0, textStyle: { color: text } },
             series: [{
-                type: "pie", radius: ["45%", "70%"], label: { color: text, formatter: "{d}%" }, // the legend has the names, which would lie over each other here
+                type: "pie", radius: ["45%", "70%"], percentPrecision: 1, label: { color: text, formatter: "{d}%" }, // the legend has the names, which would lie over each other here
                 data: chart.series.map(({ name, value }) => ({ name, value })),
             }],
         };
