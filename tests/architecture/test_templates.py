@@ -96,7 +96,7 @@ def test_template_check__translated_and_computed__is_silent() -> None:
     assert untranslated(text) == []
 
 
-ENDS_AS_DAYS = re.compile(r"""{% when [\w.]*\b(?:end|until|member_until|expires_at) "date" %}""")
+ENDS_AS_DAYS = re.compile(r"""{% when [\w.]*\b(?:end|until|member_until|expires_at|expiry) "date" %}""")
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(Path(path).relative_to(PACKAGE)))

@@ -8,6 +8,26 @@ from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.i18n import N_
 
 TICKS_MAX: Final = 2**63 - 1
+THIN: Final = "\u202f"
+MINUS: Final = "\u2212"
+
+
+def grouped(text: str) -> str:
+    """A plain decimal with thin spaces between thousands and a true minus: -12345.5 -> −12 345.5."""
+    sign, digits = (MINUS, text[1:]) if text.startswith("-") else ("", text)
+    whole, dot, fraction = digits.partition(".")
+    groups = []
+    while len(whole) > 3:
+        whole, group = whole[:-3], whole[-3:]
+        groups.append(group)
+    return sign + THIN.join([whole, *reversed(groups)]) + dot + fraction
+
+
+class Count(int):
+    """A whole number of units, as a fact of a refusal: plain to programs, with thin spaces in its words."""
+
+    def __format__(self, spec: str) -> str:
+        return int.__format__(self, spec) if spec else grouped(int.__repr__(self))
 
 
 @dataclass(eq=False)

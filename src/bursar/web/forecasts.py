@@ -12,9 +12,8 @@ from django.utils.translation import ngettext
 
 from bursar.accounting.models import Wallet
 from bursar.catalogue.words import unit_beside
-from bursar.kernel.quantity import Unit
+from bursar.kernel.quantity import Unit, grouped
 from bursar.metering.forecasts import Known, WalletForecast, forecast_of
-from bursar.web.templatetags.bursar import grouped
 
 FEW_WEEKS = 8
 

@@ -91,6 +91,7 @@ def test_order_form__filled_in__places_one_order_however_often_it_is_sent(world:
     "changes, said",
     [
         ({"limits.storage": 501}, "at most 500 GB can be ordered, not 501"),
+        ({"limits.storage": 99999999}, "at most 500 GB can be ordered, not 99 999 999"),
         ({"limits.storage": -1}, "-1 GB is less than nothing"),
         ({"name": ""}, "This field is required"),
         ({"terms": ""}, "Read the terms of use and accept them"),

@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 from fractions import Fraction
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.kernel.quantity import TICKS_MAX, NotANumber, NotWholeTicks, QuantityTooLarge, Unit
+from bursar.kernel.quantity import TICKS_MAX, Count, NotANumber, NotWholeTicks, QuantityTooLarge, Unit
 
 HOURS = Unit("core-hours", 3600)
 GB = Unit("GB", 1)
@@ -116,3 +117,8 @@ def test_text__core_hours__rounds_half_away_from_zero(count: int, digits: int | 
 def test_unit__no_ticks__is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Unit("nothing", 0)
+
+
+def test_count__in_words__has_thin_spaces_and_is_plain_to_programs() -> None:
+    assert f"{Count(99_999_999)}, {Count(-1000)}" == "99\u202f999\u202f999, \u22121\u202f000"
+    assert json.dumps({"limit": Count(99_999_999)}) == '{"limit": 99999999}'

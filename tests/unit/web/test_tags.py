@@ -10,10 +10,10 @@ from django.template import Context, Template
 from django.utils import timezone
 
 from bursar.kernel.money import Money
-from bursar.kernel.quantity import Unit
+from bursar.kernel.quantity import Unit, grouped
 from bursar.web.markdown import to_html
 from bursar.web.states import LOOKS
-from bursar.web.templatetags.bursar import grouped
+from bursar.web.views.accounting import in_words
 
 HOURS = Unit("core-hours", 3600)
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -71,6 +71,45 @@ def test_when__viewer_elsewhere__shows_local_time_and_utc() -> None:
         '<time datetime="2026-11-21T12:00:00Z" title="2026-11-21 14:00 EET · 2026-11-21 12:00:00 UTC">'
         "21 Nov 2026, 14:00</time>"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "said"),
+    [
+        (7947, 10000, "79.5\u202f%"),
+        (2053, 10000, "20.5\u202f%"),
+        (19995, 20000, "100.0\u202f%"),
+        (-1, 8, "\u221212.5\u202f%"),
+        (0, 0, "–"),
+        (2**63 - 1, 3, "307\u202f445\u202f734\u202f561\u202f825\u202f860\u202f233.3\u202f%"),
+    ],
+)
+def test_share__of_a_whole__is_rounded_to_a_tenth_of_a_percent(part: int, whole: int, said: str) -> None:
+    assert shown("{{ part|share:whole }}", part=part, whole=whole) == said
+
+
+@pytest.mark.parametrize(
+    ("ticks", "said"),
+    [
+        (3600 * 1234 + 1234, "1\u202f234.34 core-hours"),
+        (3600 - 1, "1 core-hour"),
+        (1, "0.000277777778 core-hours"),  # rounded it would be nothing, which is not what is said
+        (0, "0 core-hours"),
+    ],
+)
+def test_in_words__an_amount__has_two_decimals(ticks: int, said: str) -> None:
+    assert in_words(ticks, HOURS) == said
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "said"),
+    [("0.5", "EUR", "0.50"), ("1234.125", "EUR", "1\u202f234.125"), ("12", "JPY", "12"), ("0.0012", "USD", "0.0012")],
+)
+def test_unit_price__of_a_line__has_the_decimals_of_its_currency_at_least(price: str, currency: str, said: str) -> None:
+    html = Template("{% load billing %}{% unit_price price currency %}").render(
+        Context({"price": Decimal(price), "currency": currency})
+    )
+    assert html == f'<span class="num">{said}&nbsp;<span class="unit">{currency}</span></span>'
 
 
 @pytest.mark.parametrize(

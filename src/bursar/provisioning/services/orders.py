@@ -14,6 +14,7 @@ from bursar.catalogue.models import Component, Offering, Plan
 from bursar.catalogue.order_form import validate_values
 from bursar.catalogue.selectors import offerings_open_to, plans_open_to, why_closed
 from bursar.engine.estimate import Estimate
+from bursar.kernel.quantity import Count
 from bursar.provisioning import gate, holds, pricing, quota
 from bursar.provisioning.errors import (
     BackendMissing,
@@ -114,15 +115,19 @@ def check_limits(components: list[Component], limits: Mapping[str, Any]) -> dict
         if component.limit_min is not None and limit < component.limit_min:
             raise LimitTooSmall(
                 component=component.title,
-                limit=limit,
-                limit_min=component.limit_min,
+                limit=Count(limit),
+                limit_min=Count(component.limit_min),
                 unit=component.unit_name,
                 field=field,
             )
         most = LIMIT_MAX // component.ticks_per_unit if component.limit_max is None else component.limit_max
         if limit > most:
             raise LimitTooLarge(
-                component=component.title, limit=limit, limit_max=most, unit=component.unit_name, field=field
+                component=component.title,
+                limit=Count(limit),
+                limit_max=Count(most),
+                unit=component.unit_name,
+                field=field,
             )
         checked[key] = limit
     return checked

@@ -6,15 +6,17 @@ from typing import Any
 
 from django import template
 from django.utils import formats
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bursar.billing.documents import Line, amount_due, tax_words
 from bursar.billing.lookup import Closable, is_due_and_late
 from bursar.billing.models import Invoice
+from bursar.billing.pdf import PRICE_DIGITS_MAX, trimmed
 from bursar.billing.reckoning import last_day
-from bursar.kernel.money import plain
-from bursar.web.templatetags.bursar import grouped
+from bursar.kernel.money import minor_digits, plain
+from bursar.kernel.quantity import grouped
 
 register = template.Library()
 
@@ -74,6 +76,13 @@ def figure(value: Decimal, digits: int = 6) -> str:
     """`{{ line.quantity|figure }}`: without needless zeros, rounded to so many decimals, with thin spaces."""
     rounded = value.quantize(Decimal(1).scaleb(-digits), rounding="ROUND_HALF_UP")
     return grouped(plain(rounded))
+
+
+@register.simple_tag
+def unit_price(price: Decimal, currency: str) -> str:
+    """`{% unit_price line.unit_price invoice.currency %}`: as on paper, with at least the decimals of its currency."""
+    shown = grouped(trimmed(price, PRICE_DIGITS_MAX, minor_digits(currency)))
+    return format_html('<span class="num">{}&nbsp;<span class="unit">{}</span></span>', shown, currency)
 
 
 @register.filter

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
@@ -22,24 +22,11 @@ from django.utils.translation import pgettext
 from bursar.catalogue.words import unit_beside
 from bursar.kernel.clock import now
 from bursar.kernel.money import Money
-from bursar.kernel.quantity import Unit
+from bursar.kernel.quantity import THIN, Unit, grouped
 from bursar.web.markdown import to_html
 from bursar.web.states import look_of
 
 register = template.Library()
-
-THIN: Final = "\u202f"
-
-
-def grouped(text: str) -> str:
-    """A plain decimal with a thin space between thousands: 12345.5 -> 12 345.5."""
-    sign, digits = ("\u2212", text[1:]) if text.startswith("-") else ("", text)
-    whole, dot, fraction = digits.partition(".")
-    parts = []
-    while len(whole) > 3:
-        whole, part = whole[:-3], whole[-3:]
-        parts.append(part)
-    return sign + THIN.join([whole, *reversed(parts)]) + dot + fraction
 
 
 def unit_of(thing: Any) -> Unit:
@@ -181,6 +168,15 @@ def bar(used: int | None, quota: int | None, label: str = "") -> str:
 def percent(used: int | None, quota: int | None) -> str:
     """`{{ used|percent:quota }}`: whole percents, rounded down, so that 100% means all of it."""
     return f"{used * 100 // quota}{THIN}%" if quota and used is not None else "–"
+
+
+@register.filter
+def share(part: int, whole: int) -> str:
+    """`{{ row.ticks|share:total }}`: percents to one decimal, rounded, so that what is beside each other adds up."""
+    if not whole:
+        return "–"
+    percents = (Decimal(part) * 100 / Decimal(whole)).quantize(Decimal("0.1"), rounding="ROUND_HALF_UP")
+    return f"{grouped(f'{percents:f}')}{THIN}%"
 
 
 _numbers = itertools.count(1)

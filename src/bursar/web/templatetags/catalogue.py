@@ -11,7 +11,7 @@ from bursar.catalogue.models import Component, Plan, PlanComponent
 from bursar.catalogue.tiers import Step, is_priced, steps_of
 from bursar.catalogue.words import singular
 from bursar.kernel.money import minor_digits
-from bursar.web.templatetags.bursar import grouped
+from bursar.kernel.quantity import grouped
 
 register = template.Library()
 

@@ -20,7 +20,7 @@ from bursar.accounting.models import Allocation, Wallet
 from bursar.accounting.selectors import AllocationState, TreeRow, WalletState
 from bursar.catalogue.models import ProductCategory
 from bursar.catalogue.words import unit_beside
-from bursar.kernel.quantity import Unit
+from bursar.kernel.quantity import Unit, grouped
 from bursar.metering import selectors as metering
 from bursar.metering.history import health_of
 from bursar.metering.verification import categories_that_differ
@@ -35,7 +35,6 @@ from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
 from bursar.web.structure_forms import after, first_moment, last_day
 from bursar.web.tabs import card, scope_page
-from bursar.web.templatetags.bursar import grouped
 from bursar.web.viewer import Viewer
 
 # Refusals of the ledger name their facts; these are the fields of our forms.
@@ -84,8 +83,10 @@ def told(state: WalletState, at: datetime) -> Told:
 
 
 def in_words(ticks: int, unit: Unit) -> str:
-    """An amount within a sentence: "420 000 core-hours"."""
-    text = unit.text(ticks)
+    """An amount within a sentence, to two decimals: "420 000 core-hours". What would be rounded to nothing stays exact."""
+    text = unit.text(ticks, 2)
+    if text == "0":
+        text = unit.text(ticks)
     return f"{grouped(text)} {unit_beside(text, unit.name)}"
 
 
