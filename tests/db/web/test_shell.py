@@ -18,7 +18,7 @@ from bursar.web.errors import server_error
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.urls import urlpatterns as pages
 from tests.factories.catalogue import make_provider
-from tests.factories.structure import make_membership, make_operator, make_organization, make_person
+from tests.factories.structure import make_membership, make_operator, make_organization, make_person, make_project
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -248,3 +248,21 @@ def test_listing__its_links__keep_what_was_chosen(names: list[str]) -> None:
 def test_listing__two_on_a_page__do_not_meet(names: list[str]) -> None:
     assert shown("?q=Bergen", prefix="second-") == ["Aarhus", "Bergen"]
     assert shown("?second-q=Bergen", prefix="second-") == ["Bergen"]
+
+
+def test_title__of_a_scopes_tab__begins_with_the_tab(client_of: Any) -> None:
+    operator = make_operator()
+    project = make_project(name="Ice cores", organization=make_organization("Polar institute"))
+    client = client_of(operator)
+
+    def title(name: str, pk: int) -> str:
+        found = re.search("<title>(.*?)</title>", client.get(reverse(name, args=[pk])).content.decode(), re.DOTALL)
+        assert found is not None
+        return found[1]
+
+    assert [title(name, project.pk) for name in ("project", "project_members", "project_costs")] == [
+        "Overview · Ice cores · Bursar", "Members · Ice cores · Bursar", "Costs · Ice cores · Bursar",
+    ]  # fmt: skip
+    assert [title(name, project.organization_id) for name in ("organization_wallets", "organization_billing")] == [
+        "Quota · Polar institute · Bursar", "Billing · Polar institute · Bursar",
+    ]  # fmt: skip
