@@ -176,6 +176,25 @@ function arrangeRows(table) {
     }
 }
 
+// <ul data-strip>: a row that scrolls sideways. What is current is in view, and an edge behind which there is more fades.
+const strips = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
+
+function fade(strip) {
+    const { left, right } = strip.getBoundingClientRect();
+    strip.toggleAttribute("data-more-before", strip.firstElementChild.getBoundingClientRect().left < left - 1);
+    strip.toggleAttribute("data-more-after", strip.lastElementChild.getBoundingClientRect().right > right + 1);
+}
+
+function unroll(strip) {
+    if (strip.dataset.strip) return;
+    strip.dataset.strip = "seen";
+    const current = $("[aria-current]", strip)?.getBoundingClientRect();
+    const { left, width } = strip.getBoundingClientRect();
+    if (current) strip.scrollLeft += current.left + current.width / 2 - left - width / 2;
+    strip.addEventListener("scroll", () => fade(strip), { passive: true });
+    strips.observe(strip); // tells its size at once too
+}
+
 // ---------------------------------------------------------------------------------------------- after each change
 // Values that come from data and become style: CSP forbids style attributes, the object model does not.
 // <div data-width-percent="42">
@@ -186,6 +205,7 @@ function dress(root) {
     for (const element of root.querySelectorAll('[data-bs-toggle="tooltip"]')) tabler.Tooltip.getOrCreateInstance(element);
     for (const table of root.querySelectorAll("table[data-tree]")) arrangeRows(table);
     root.querySelectorAll("[data-toast]").forEach(place);
+    root.querySelectorAll("[data-strip]").forEach(unroll);
     $("[data-focus]", root)?.focus();
 }
 

@@ -79,7 +79,7 @@ function options(chart) {
             ...common,
             legend: { bottom: 0, textStyle: { color: text } },
             series: [{
-                type: "pie", radius: ["45%", "70%"], percentPrecision: 1, label: { color: text, formatter: "{d}%" }, // the legend has the names, which would lie over each other here
+                type: "pie", radius: ["45%", "70%"], percentPrecision: 1, label: { color: text, formatter: "{d}\u202f%" }, // the legend has the names, which would lie over each other here
                 data: chart.series.map(({ name, value }) => ({ name, value })),
             }],
         };

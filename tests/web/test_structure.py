@@ -200,3 +200,24 @@ def test_remove_member__asks_first(visit: Any) -> None:
     page.get_by_text("has left").wait_for()
     member.refresh_from_db()
     assert member.ended_at is not None
+
+
+def test_project__named_by_one_long_word__fits_a_phone_and_shows_its_tab(visit: Any) -> None:
+    word = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+    project = make_project(name=word)
+    operator = visit(make_operator("operator@example.org", full_name="Torben Kvist"), "phone")
+    operator.go(f"/projects/{project.pk}/history/")
+    operator.check()  # nothing scrolls sideways
+
+    strip = operator.page.locator("[data-strip]")
+    assert strip.evaluate("strip => [strip.hasAttribute('data-more-before'), strip.hasAttribute('data-more-after')]") == [
+        True, False,
+    ]  # fmt: skip
+    inside = "([strip, tab]) => tab.right <= strip.right + 1 && tab.left >= strip.left"
+    boxes = "strip => [strip, strip.querySelector('[aria-current]')].map((one) => one.getBoundingClientRect().toJSON())"
+    assert operator.page.evaluate(inside, strip.evaluate(boxes))
+
+    operator.page.set_viewport_size({"width": 1280, "height": 900})
+    operator.go("/projects/")
+    fits = "table => table.scrollWidth <= table.parentElement.clientWidth"
+    assert operator.page.locator("table").first.evaluate(fits)
