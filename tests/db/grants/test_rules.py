@@ -10,11 +10,13 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.formats import date_format
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bursar.accounting.models import Allocation
 from bursar.accounting.services import revoke_allocation
 from bursar.grants import selectors, services
+from bursar.grants.errors import PeriodOver
 from bursar.grants.models import (
     Application,
     Attachment,
@@ -195,9 +197,11 @@ def test_change__what_is_not_its_own__is_refused(grants: Grants) -> None:
 
 # ------------------------------------------------------------------------------------------------ faults known elsewhere
 def test_approve__after_the_end_of_the_period__is_refused_with_the_reason(grants: Grants) -> None:
-    row = grants.apply(end=grants.at + timedelta(days=1))
-    late = grants.at + timedelta(days=1)
-    assert refused(grants.approve, row=row, giver=grants.north, by=grants.reviewer, at=late) == "period_over"
+    late = (grants.at + timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
+    row = grants.apply(end=late)
+    with pytest.raises(PeriodOver) as refusal:
+        grants.approve(row=row, giver=grants.north, by=grants.reviewer, at=late)
+    assert refusal.value.end == date_format(late - timedelta(days=1), "DATE_FORMAT")
     assert states_of(row) == ("submitted", {grants.north.pk: "pending"})
 
 

@@ -2,7 +2,7 @@
 
 import re
 from copy import deepcopy
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from html import unescape
@@ -19,7 +19,7 @@ from bursar.kernel.money import Money
 from bursar.provisioning import services
 from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, ProviderMessage, Resource, Side
 from bursar.provisioning.services.messages import note_mended
-from bursar.structure.models import Person
+from bursar.structure.models import Person, Project
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
 from tests.factories.structure import make_person
 
@@ -85,6 +85,12 @@ def test_order_form__filled_in__places_one_order_however_often_it_is_sent(world:
     assert first.status_code == again.status_code == 302
     assert first["Location"] == again["Location"] == reverse("order", args=[order.pk])
     assert (order.limits, order.state) == ({"storage": 20}, "pending_consumer")
+
+
+def test_order_form__end_after_the_project__is_told_its_last_day(world: World) -> None:
+    Project.objects.filter(pk=world.project.pk).update(end=datetime(2099, 1, 1, tzinfo=UTC))
+    response = logged_in(world.pi).post(new_url(world), filled(world, last_day="2099-01-01"))
+    assert "itself ends on 31 Dec 2098." in text_of(response)
 
 
 @pytest.mark.parametrize(

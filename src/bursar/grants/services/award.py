@@ -1,9 +1,10 @@
 """The award: project, its principal investigator, allocations and events in one transaction, once."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.utils import timezone
 from django.utils.formats import date_format
 
 from bursar.accounting import services as accounting
@@ -40,7 +41,8 @@ def require_time_left(revision: Revision, at: datetime) -> datetime:
     """
     assert revision.end is not None  # nothing is submitted without
     if revision.end <= at:
-        raise PeriodOver(end=date_format(revision.end, "DATE_FORMAT"))
+        last = timezone.localtime(revision.end - timedelta(microseconds=1))
+        raise PeriodOver(end=date_format(last, "DATE_FORMAT"))
     return revision.end
 
 

@@ -1,12 +1,13 @@
 """Placing an order, deciding about it, and starting what it asks for."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import slugify
 
@@ -169,7 +170,8 @@ def check_end(workspace: Workspace, end: datetime | None, *, start: datetime | N
         raise EndInThePast
     project = workspace.project
     if project is not None and project.end is not None and end > project.end:
-        raise EndAfterProject(workspace=project.name, project_end=date_format(project.end, "DATE_FORMAT"))
+        last = timezone.localtime(project.end - timedelta(microseconds=1))
+        raise EndAfterProject(workspace=project.name, project_end=date_format(last, "DATE_FORMAT"))
 
 
 def check_offering(offering: Offering, workspace: Workspace, *, kind: str) -> None:
