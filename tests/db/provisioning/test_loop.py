@@ -36,7 +36,16 @@ from bursar.provisioning.errors import (
     QuotaUsedUp,
     ResourceStepNotOpen,
 )
-from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, ResourceFact, Side, UsageMark
+from bursar.provisioning.models import (
+    LocalAccount,
+    Order,
+    OrderDecision,
+    Resource,
+    ResourceFact,
+    SetAside,
+    Side,
+    UsageMark,
+)
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.services import usage
 from bursar.structure.roles import Role
@@ -332,6 +341,27 @@ def test_pull__a_record_from_the_future__is_asked_for_again(world: World, puppet
     puppet.batches = [UsageBatch([early], "m1")]
     usage.pull(world.offering.pk)
     assert UsageMark.objects.get().mark == ""
+
+
+def test_pull__times_without_a_zone_of_one_taken_over__are_set_aside(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    Resource.objects.filter(pk=resource.pk).update(taken_over_at=world.at, taken_over_from=world.backend)
+    naive = datetime.fromisoformat("2026-11-21T11:00:00")
+    puppet.batches = [
+        UsageBatch([record(resource, "n", 10, period_start=naive - timedelta(hours=1), period_end=naive)], "m1")
+    ]
+    assert usage.pull(world.offering.pk)
+    assert [(one.record_id, one.code) for one in SetAside.objects.all()] == [("n", "time_without_zone")]
+    assert UsageMark.objects.get().mark == "m1"
+
+
+def test_pull__what_was_measured_breaks_the_posting__is_noted_on_the_mark(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    puppet.batches = [UsageBatch([record(resource, "b", "ten")], "m1")]  # type: ignore[arg-type]
+    assert not usage.pull(world.offering.pk)
+    mark = UsageMark.objects.get()
+    assert (mark.mark, mark.failing_since) == ("", world.at)
+    assert mark.error == "What was measured cannot be posted: TypeError. The server's log says where."
 
 
 @pytest.mark.slow

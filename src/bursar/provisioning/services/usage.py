@@ -19,7 +19,7 @@ from bursar.metering.reports import Report
 from bursar.metering.services import REPORTS_MAX, Answer, post_reports
 from bursar.plugins.contract import BackendUnreachable, MeasuresUsage, UsageBatch, UsageRecord, can
 from bursar.provisioning.desired import desired_of
-from bursar.provisioning.errors import ReportOfOther, ResourceNotFound, TooManySetAside
+from bursar.provisioning.errors import ReportOfOther, ResourceNotFound
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.locks import Space, try_lock
 from bursar.provisioning.models import LocalAccount, Resource, UsageMark
@@ -85,8 +85,13 @@ def pull(offering_id: int) -> bool:
             return False
         try:
             post(mark=mark, resources=resources, batch=batch, at=now())
-        except TooManySetAside as refusal:
+        except DomainError as refusal:
             _note_failure(mark, str(refusal), at=at)
+            return False
+        except Exception as error:
+            logger.exception("what a plugin measured could not be posted")
+            what = f"What was measured cannot be posted: {type(error).__name__}. The server's log says where."
+            _note_failure(mark, what, at=at)
             return False
         return True
 
@@ -193,12 +198,12 @@ def reports_from(
             why = f"Record {record.id[:80]}: no such {what[1]} here ({record.component[:40]} of {record.resource_id})."
             faults.append(Trouble(record, what[0], why))
             continue
-        if resource.taken_over_at is not None and record.period_end <= resource.taken_over_at:
-            continue  # from before it was anybody's here
         if record.period_start.tzinfo is None or record.period_end.tzinfo is None:
             why = f"Record {record.id[:80]}: its times need a zone, such as 2026-05-04T10:00:00Z."
             faults.append(Trouble(record, "time_without_zone", why))
             continue
+        if resource.taken_over_at is not None and record.period_end <= resource.taken_over_at:
+            continue  # from before it was anybody's here
         if component.category is None or not is_metered(component):
             continue  # it draws on nothing, or its limit says what is used
         if abs(record.amount) > TICKS_MAX // component.ticks_per_measured:
