@@ -31,6 +31,7 @@ from bursar.plugins.contract import (
 from bursar.provisioning import reconcile, selectors, services, tasks
 from bursar.provisioning.errors import (
     AbilityMissing,
+    KeyReused,
     NoValidAllocation,
     OrderStepNotOpen,
     QuotaUsedUp,
@@ -222,6 +223,33 @@ def test_reconcile__a_change_refused__is_taken_back_to_what_is_in_force(world: W
 
 def change(world: World, resource: Resource, storage: int) -> Order:
     return services.submit_change(resource_id=resource.pk, limits={"storage": storage}, by=world.pi, at=world.at)
+
+
+def test_submit__the_same_key_after_more_has_happened__is_the_order_that_was_placed(
+    world: World, puppet: Puppet
+) -> None:
+    made = place_order(world, limits={"storage": 20}, idempotency_key="k1")
+    approve_all(world, made)
+    run_jobs()
+    assert place_order(world, limits={"storage": 20}, idempotency_key="k1").pk == made.pk
+    resource = Resource.objects.get()
+    again: dict[str, Any] = {"resource_id": resource.pk, "by": world.pi, "at": world.at}
+    first = services.submit_change(limits={"storage": 40}, idempotency_key="k2", **again)
+    assert services.submit_change(limits={"storage": 40}, idempotency_key="k2", **again).pk == first.pk
+    approve_all(world, first)  # the resource is being changed, which is no time for another order
+    assert services.submit_change(limits={"storage": 40}, idempotency_key="k2", **again).pk == first.pk
+    run_jobs()
+    services.rename_resource(name="Other", **again)
+    approve_all(world, change(world, resource, 50))
+    run_jobs()
+    assert services.submit_change(limits={"storage": 40}, idempotency_key="k2", **again).pk == first.pk
+    for other in ({"limits": {"storage": 50}}, {}, {"limits": {"storage": 40}, "start": world.at}):
+        with pytest.raises(KeyReused):
+            services.submit_change(idempotency_key="k2", **again, **other)
+    end = services.submit_termination(idempotency_key="k3", **again)
+    services.rename_resource(name="Once more", **again)
+    assert services.submit_termination(idempotency_key="k3", **again).pk == end.pk
+    assert Order.objects.count() == 4
 
 
 def test_reconcile__a_newer_wish_while_asked__the_old_answer_does_not_pass_for_it(world: World, puppet: Puppet) -> None:

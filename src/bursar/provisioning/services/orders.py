@@ -286,15 +286,20 @@ def submit_change(
 ) -> Order:
     """Order another plan or other limits for a resource; what is not stated stays.
 
-    raises   ResourceNotFound; NotAllowed; ResourceStepNotOpen; as `submit_order`; NothingChanges; OpenOrderExists
+    idempotency_key   the same key and wish by the same person again answers the order that was placed, whatever became of
+                      it or of the resource
+    raises            ResourceNotFound; NotAllowed; KeyReused; ResourceStepNotOpen; as `submit_order`; NothingChanges;
+                      OpenOrderExists
     """
     resource = lock_resource(resource_id)
     require(by, Permission.PLACE_ORDER, resource.workspace, at)
+    if (known := _change_placed_before(resource, plan_id, limits or {}, start, idempotency_key, by)) is not None:
+        return known
     offering = resource.offering
     if resource.state not in {ResourceState.OK, ResourceState.PAUSED} and not (
         resource.state == ResourceState.FAILED and resource.first_ok_at is not None and not resource.desired_gone
     ):
-        raise_if_open_order(resource, idempotency_key, by)
+        raise_if_open_order(resource)
         raise ResourceStepNotOpen(state=ResourceState(resource.state).label, action="change")
     check_offering(offering, resource.workspace, kind=Kind.CHANGE)
     check_workspace(resource.workspace, start=start, at=at)
@@ -319,8 +324,6 @@ def submit_change(
         created_by=by,
         created_at=at,
     )
-    if (known := _placed_before(order)) is not None:
-        return known
     if plan.pk == resource.plan_id and checked == resource.limits:
         raise NothingChanges
     raise_if_open_order(resource)
@@ -375,16 +378,26 @@ def _known(limits: Mapping[str, int], components: list[Component]) -> dict[str, 
     return {key: limit for key, limit in limits.items() if key in keys}
 
 
-def raise_if_open_order(resource: Resource, idempotency_key: str = "", by: Person | None = None) -> None:
+def raise_if_open_order(resource: Resource) -> None:
     """raises   OpenOrderExists"""
     open_orders = Order.objects.filter(resource=resource, state__in=OPEN_ORDER_STATES)
-    if idempotency_key:
-        open_orders = open_orders.exclude(idempotency_key=idempotency_key, created_by=by)
     for order_id in open_orders.values_list("pk", flat=True)[:1]:
         raise OpenOrderExists(order_id=order_id)
 
 
-_WISH = ("kind", "workspace_id", "offering_id", "resource_id", "plan_id", "name", "limits", "form", "start", "end")
+# What an order of each kind chooses. The rest is copied from a resource, and may be another by the time it is asked again.
+_CHOSEN: Final = {
+    Kind.CREATE: ("kind", "workspace_id", "offering_id", "plan_id", "name", "limits", "form", "start", "end"),
+    Kind.CHANGE: ("kind", "resource_id", "plan_id", "limits", "start"),
+    Kind.TERMINATE: ("kind", "resource_id", "start"),
+}
+
+
+def _order_of_key(idempotency_key: str, by: Person | None) -> Order | None:
+    if not idempotency_key:
+        return None
+    orders = Order.objects.select_related("workspace", "offering", "plan")
+    return orders.filter(created_by=by, idempotency_key=idempotency_key[:80]).first()
 
 
 def _placed_before(order: Order) -> Order | None:
@@ -392,16 +405,33 @@ def _placed_before(order: Order) -> Order | None:
 
     raises   KeyReused when it wishes something else
     """
-    if not order.idempotency_key:
-        return None
-    known = (
-        Order.objects.filter(created_by=order.created_by, idempotency_key=order.idempotency_key)
-        .select_related("workspace", "offering", "plan")
-        .first()
-    )
-    if known is not None and any(getattr(known, field) != getattr(order, field) for field in _WISH):
+    known = _order_of_key(order.idempotency_key, order.created_by)
+    if known is not None and any(getattr(known, name) != getattr(order, name) for name in _CHOSEN[Kind(order.kind)]):
         raise KeyReused(order_id=known.pk)
     return known
+
+
+def _change_placed_before(
+    resource: Resource,
+    plan_id: int | None,
+    limits: Mapping[str, Any],
+    start: datetime | None,
+    idempotency_key: str,
+    by: Person | None,
+) -> Order | None:
+    """The same of a change. What it does not state is what stood when it was placed, not what stands now.
+
+    raises   KeyReused when it wishes something else
+    """
+    known = _order_of_key(idempotency_key, by)
+    if known is None:
+        return None
+    if (known.kind, known.resource_id, known.start) == (Kind.CHANGE, resource.pk, start):
+        stood = {key: limit for key, limit in known.before.get("limits", {}).items() if key in known.limits}
+        wanted = {key: limit for key, limit in {**stood, **limits}.items() if limit is not None}
+        if known.plan_id == (plan_id or known.before.get("plan")) and wanted.items() <= known.limits.items():
+            return known
+    raise KeyReused(order_id=known.pk)
 
 
 def candidate_for(
