@@ -334,6 +334,19 @@ class PausedByBudget(DomainError):
 
 
 @dataclass(eq=False)
+class HeldByBudget(DomainError):
+    """A failed order is not carried out again past a budget; a new one waits until somebody agrees to it."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+    code: ClassVar[str] = "held_by_budget"
+    message: ClassVar[str] = N_(
+        "A budget holds it. {why} Ask one of these to raise it, or place a new order, to which they may agree: {roles}."
+    )
+    why: str
+    roles: str
+
+
+@dataclass(eq=False)
 class AbilityMissing(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "ability_missing"

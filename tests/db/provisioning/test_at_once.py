@@ -16,6 +16,7 @@ from bursar.provisioning import services
 from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, Side, SigningKey
 from bursar.structure.models import Person
 from bursar.structure.roles import Role
+from tests.factories.catalogue import make_plan
 from tests.factories.provisioning import World, approve_all, make_world, place_order
 from tests.factories.structure import make_membership, make_person
 
@@ -109,6 +110,27 @@ def test_submit__the_last_place_of_a_plan__goes_to_one(world: World) -> None:
     )
     assert answers.count("plan_sold_out") == 1
     assert Order.objects.count() == 1
+
+
+def test_retry__two_for_the_last_place_of_a_plan__goes_to_one(world: World) -> None:
+    small, failed = make_plan(world.offering, name="Small"), []
+    for name in ("A", "B"):
+        resource = approve_all(world, place_order(world, name=name)).resource
+        assert resource is not None
+        Order.objects.filter(resource=resource).update(state="done")
+        as_before = {"state": "ok", "observed_generation": 1, "first_ok_at": world.at, "desired_plan": world.plan_id}
+        Resource.objects.filter(pk=resource.pk).update(**as_before)
+        wish = services.submit_change(resource_id=resource.pk, plan_id=small.pk, by=world.pi, at=world.at)
+        failed.append(approve_all(world, wish).pk)
+        Resource.objects.filter(pk=resource.pk).update(**as_before)
+    Order.objects.filter(pk__in=failed).update(state="failed")
+    Plan.objects.filter(pk=small.pk).update(resources_max=1)
+
+    def retry(order_id: int) -> str:
+        return services.retry_order(order_id=order_id, by=world.manager, at=world.at).state
+
+    assert sorted(at_once(*(partial(retry, order_id) for order_id in failed))) == ["executing", "plan_sold_out"]
+    assert Resource.objects.filter(desired_plan=small).count() == 1
 
 
 def test_connect__people_of_one_name_at_once__get_names_and_numbers_of_their_own(world: World) -> None:

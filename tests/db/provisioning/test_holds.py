@@ -12,9 +12,10 @@ from bursar.catalogue import services as catalogue
 from bursar.catalogue.models import PlanComponent
 from bursar.events.models import Event
 from bursar.kernel.clock import stated_time
-from bursar.plugins.contract import Done
+from bursar.plugins.contract import Done, Refused
 from bursar.provisioning import holds, selectors, services
 from bursar.provisioning.errors import (
+    HeldByBudget,
     NobodyPays,
     OrderStepNotOpen,
     PausedByBudget,
@@ -152,6 +153,30 @@ def test_refuse__with_a_reason__rejects_and_tells_the_orderer(world: World) -> N
     assert order.state == "rejected"
     assert decisions_of(order)[-1] == ("rejected", "Not this year.")
     assert mails_asked("order_rejected") == [world.pi.pk]
+
+
+def test_retry__of_a_failed_order_under_a_hold__is_refused_unless_it_was_agreed_to(
+    world: World, puppet: Puppet
+) -> None:
+    def failed(order: Order) -> Order:
+        puppet.answers["ensure"] = [Refused("Not today.")]
+        services.approve_order(order_id=order.pk, side=Side.PROVIDER, by=world.manager, at=world.at)
+        run_jobs()
+        return Order.objects.get(pk=order.pk)
+
+    order = failed(agreed_by_customer(world))
+    hold(world)
+    agreed = agreed_by_customer(world, name="Run 2")
+    services.agree_to_spend(order_id=agreed.pk, by=world.owner, at=world.at)
+    agreed = failed(agreed)
+    assert (order.state, agreed.state) == ("failed", "failed")
+    for by in (world.pi, world.manager):
+        with pytest.raises(HeldByBudget):
+            services.retry_order(order_id=order.pk, by=by, at=world.at)
+    assert Order.objects.get(pk=order.pk).state == "failed"
+    assert services.retry_order(order_id=agreed.pk, by=world.manager, at=world.at).state == "executing"
+    services.lift_holds(source="budget 1", at=world.at)
+    assert services.retry_order(order_id=order.pk, by=world.pi, at=world.at).state == "executing"
 
 
 def test_held__what_is_free_or_ends_or_saves__goes_on(world: World, puppet: Puppet) -> None:

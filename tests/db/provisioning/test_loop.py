@@ -12,6 +12,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from bursar.accounting.selectors import verify, wallet_state
 from bursar.catalogue import registry
 from bursar.catalogue.errors import PluginBroken
+from bursar.catalogue.models import Plan
 from bursar.kernel.clock import stated_time
 from bursar.metering.reports import Report
 from bursar.metering.services import post_reports
@@ -34,6 +35,7 @@ from bursar.provisioning.errors import (
     KeyReused,
     NoValidAllocation,
     OrderStepNotOpen,
+    PlanSoldOut,
     QuotaUsedUp,
     ResourceStepNotOpen,
 )
@@ -50,6 +52,7 @@ from bursar.provisioning.models import (
 from bursar.provisioning.queue import ask_to_sync
 from bursar.provisioning.services import usage
 from bursar.structure.roles import Role
+from tests.factories.catalogue import make_plan
 from tests.factories.ledger import make_report
 from tests.factories.provisioning import World, approve_all, make_resource, make_world, place_order, run_jobs
 from tests.factories.puppet import Puppet, use_puppet
@@ -250,6 +253,65 @@ def test_submit__the_same_key_after_more_has_happened__is_the_order_that_was_pla
     services.rename_resource(name="Once more", **again)
     assert services.submit_termination(idempotency_key="k3", **again).pk == end.pk
     assert Order.objects.count() == 4
+
+
+def test_change__into_a_plan_with_one_place__keeps_it_from_the_order_until_it_is_left(
+    world: World, puppet: Puppet
+) -> None:
+    first, second = ready(world), ready(world, name="Run 2")
+    small = make_plan(world.offering, name="Small", resources_max=1)
+
+    def into(resource: Resource, plan_id: int) -> Order:
+        return services.submit_change(resource_id=resource.pk, plan_id=plan_id, by=world.pi, at=world.at)
+
+    def see_it_sold_out() -> None:
+        with pytest.raises(PlanSoldOut):
+            into(second, small.pk)
+        with pytest.raises(PlanSoldOut):
+            place_order(world, name="Run 3", plan_id=small.pk)
+
+    order = into(first, small.pk)
+    see_it_sold_out()
+    approve_all(world, order)
+    see_it_sold_out()
+    run_jobs()
+    assert fresh(first).plan == small
+    back = into(first, world.plan_id)
+    see_it_sold_out()
+    approve_all(world, back)
+    see_it_sold_out()  # it may come back to it: the backend has not let it go yet
+    run_jobs()
+    assert approve_all(world, into(second, small.pk)).state == "executing"
+
+
+def test_retry__the_last_place_was_given_since__is_refused(world: World, puppet: Puppet) -> None:
+    first, second = ready(world), ready(world, name="Run 2")
+    small = make_plan(world.offering, name="Small", resources_max=1)
+
+    def into(resource: Resource) -> Order:
+        wish = services.submit_change(resource_id=resource.pk, plan_id=small.pk, by=world.pi, at=world.at)
+        return approve_all(world, wish)
+
+    puppet.answers["ensure"] = [Refused("Not today.")]
+    failed = into(first)
+    run_jobs()
+    assert Order.objects.get(pk=failed.pk).state == "failed"
+    into(second)
+    with pytest.raises(PlanSoldOut):
+        services.retry_order(order_id=failed.pk, by=world.manager, at=world.at)
+    assert Order.objects.get(pk=failed.pk).state == "failed"
+    assert (fresh(first).desired_plan_id, fresh(first).state) == (world.plan_id, "ok")
+
+
+def test_approve__more_wait_than_there_are_places_now__those_placed_first_get_them(
+    world: World, puppet: Puppet
+) -> None:
+    first, second = place_order(world), place_order(world, name="Run 2")
+    Plan.objects.filter(pk=world.plan_id).update(resources_max=1)
+    with pytest.raises(PlanSoldOut):
+        approve_all(world, second)
+    assert approve_all(world, first).state == "executing"
+    assert Resource.objects.count() == 1
 
 
 def test_reconcile__a_newer_wish_while_asked__the_old_answer_does_not_pass_for_it(world: World, puppet: Puppet) -> None:

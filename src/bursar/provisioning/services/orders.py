@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import slugify
@@ -22,6 +23,7 @@ from bursar.provisioning.errors import (
     CommentNeeded,
     EndAfterProject,
     EndInThePast,
+    HeldByBudget,
     KeyReused,
     LimitNegative,
     LimitNotWhole,
@@ -197,14 +199,26 @@ def check_plan(
     return plan
 
 
-def check_room(plan: Plan) -> None:
+def check_room(plan: Plan, *, ahead_of: Order | None = None) -> None:
+    """A place is taken by whatever bears the plan or is to bear it, and by each open order for it.
+
+    ahead_of   an open order that is to be carried out: only those placed before it take a place from it
+    raises     PlanSoldOut
+    """
     if plan.resources_max is None:
         return
-    Plan.objects.select_for_update().get(pk=plan.pk)  # two orders for the last place: the second waits here
-    taken = Resource.objects.filter(desired_plan=plan).exclude(state=ResourceState.TERMINATED).count()
-    taken += Order.objects.filter(plan=plan, kind=Kind.CREATE, resource=None, state__in=OPEN_ORDER_STATES).count()
-    if taken >= plan.resources_max:
-        raise PlanSoldOut(plan=plan.name, resources_max=plan.resources_max)
+    locked = Plan.objects.select_for_update(no_key=True).get(
+        pk=plan.pk
+    )  # two for the last place: the second waits here
+    bears = Q(plan=plan) | Q(desired_plan=plan)
+    taken = Resource.objects.filter(bears).exclude(state=ResourceState.TERMINATED).count()
+    orders = Order.objects.filter(plan=plan, state__in=OPEN_ORDER_STATES)
+    if ahead_of is not None:
+        orders = orders.filter(pk__lt=ahead_of.pk)
+    is_new = Q(resource=None) | ~Q(resource__plan=plan) & ~Q(resource__desired_plan=plan)
+    taken += orders.filter(is_new).count()
+    if locked.resources_max is not None and taken >= locked.resources_max:
+        raise PlanSoldOut(plan=plan.name, resources_max=locked.resources_max)
 
 
 # ------------------------------------------------------------------------------------------------ placing an order
@@ -562,6 +576,8 @@ def _execute(order: Order, action: OrderAction, *, at: datetime, by: Person | No
         check_workspace(order.workspace, start=None, at=at)
         gate.require_allocations(order.workspace, components, at=at)
     resource = order.resource
+    if resource is None or order.plan_id not in {resource.plan_id, resource.desired_plan_id}:
+        check_room(order.plan, ahead_of=order if action == OrderAction.START else None)
     if resource is None:
         resource = make_resource(order, components, at=at)
         order.resource = resource
@@ -662,7 +678,8 @@ def approve_order(*, order_id: int, side: Side, reason: str = "", by: Person, at
     """Agree for one side; the order goes on as far as nobody else has to be asked.
 
     side     whom the decision is for: an answer meant for one side never counts for the other
-    raises   OrderNotFound; NotAllowed; OrderStepNotOpen; NotAwaited; OwnOrder; NoValidAllocation; WorkspaceEnded
+    raises   OrderNotFound; NotAllowed; OrderStepNotOpen; NotAwaited; OwnOrder; NoValidAllocation; WorkspaceEnded;
+             PlanSoldOut
     """
     order = lock_order(order_id)
     require(by, _permission(side), _place_of(order, side), at)
@@ -719,7 +736,8 @@ def cancel_order(*, order_id: int, reason: str = "", by: Person | None, at: date
 def retry_order(*, order_id: int, by: Person | None, at: datetime) -> Order:
     """Have a failed order carried out again: by either side.
 
-    raises   OrderNotFound; NotAllowed; OrderStepNotOpen; OpenOrderExists; ResourceStepNotOpen; NoValidAllocation
+    raises   OrderNotFound; NotAllowed; OrderStepNotOpen; OpenOrderExists; HeldByBudget; WorkspaceEnded; NoValidAllocation;
+             PlanSoldOut; ResourceStepNotOpen
     """
     order = lock_order(order_id)
     provider = order.offering.provider.organization
@@ -731,10 +749,24 @@ def retry_order(*, order_id: int, by: Person | None, at: datetime) -> Order:
     if order.state == OrderState.FAILED and order.resource is not None:
         raise_if_open_order(order.resource)
         check_not_overtaken(order)
+    if order.state == OrderState.FAILED:
+        _require_no_hold(order, at=at)
     _execute(order, OrderAction.RETRY, at=at, by=by)
     decide(order, side, Decision.RETRIED, by=by, at=at)
     order.save()
     return order
+
+
+def _require_no_hold(order: Order, *, at: datetime) -> None:
+    """A hold that this order was let through for already stops it no more.
+
+    raises   HeldByBudget
+    """
+    agreed = order.decisions.filter(decision=Decision.AGREED).exists()
+    known = set(order.holds.values_list("hold_id", flat=True)) if agreed else set()
+    for hold in holds.that_hold(order, at=at):
+        if hold.pk not in known:
+            raise HeldByBudget(why=holds.words_of_hold(hold, amounts=False), roles=role_names(holds.AGREEING_ROLES))
 
 
 def check_not_overtaken(order: Order) -> None:
