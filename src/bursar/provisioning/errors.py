@@ -389,6 +389,19 @@ class BackendUnreachableNow(DomainError):
 
 
 @dataclass(eq=False)
+class ActionUnanswered(DomainError):
+    """Whether it was carried out is not known: it may be still."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    code: ClassVar[str] = "action_unanswered"
+    message: ClassVar[str] = N_(
+        "“{backend}” did not answer within {seconds} seconds. It may have done it all the same: look before you try again."
+    )
+    backend: str
+    seconds: int
+
+
+@dataclass(eq=False)
 class BackendMissing(DomainError):
     kind: ClassVar[Kind] = Kind.CONFLICT
     code: ClassVar[str] = "backend_missing"

@@ -273,19 +273,9 @@ def test_check_backend__settings_changed_meanwhile__the_result_is_thrown_away(ba
         Backend.objects.filter(pk=backend.pk).update(settings={"url": "http://other.example"}, health="unknown")
         return Health(())
 
-    monkeypatch.setattr(services.backends.threading, "Thread", SameThread)
+    monkeypatch.setattr(services.backends, "within", lambda _seconds, work: work())
     monkeypatch.setattr(lab, "answer", change)
     assert services.check_backend(backend=backend, by=None, at=at).health == "unknown"
-
-
-class SameThread:
-    def __init__(self, target, **_options):
-        self.target = target
-
-    def start(self):
-        self.target()
-
-    def join(self, _seconds): ...
 
 
 def test_check_backend__health_changes__told_once(backend, lab, monkeypatch, at):

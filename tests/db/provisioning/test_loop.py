@@ -1,9 +1,11 @@
 """The loop: each kind of answer, newer wishes in between, the same asked twice, shares of a wallet, ends and starts."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import pytest
 from django.db import Error, connection, transaction
@@ -14,11 +16,14 @@ from bursar.catalogue import registry
 from bursar.catalogue.errors import PluginBroken
 from bursar.catalogue.models import Plan
 from bursar.kernel.clock import stated_time
+from bursar.kernel.errors import DomainError
 from bursar.metering.reports import Report
 from bursar.metering.services import post_reports
 from bursar.plugins.contract import (
+    ActionSpec,
     BackendUnreachable,
     Busy,
+    DesiredResource,
     Done,
     NeedsAction,
     Observation,
@@ -32,6 +37,9 @@ from bursar.plugins.contract import (
 from bursar.provisioning import reconcile, selectors, services, tasks
 from bursar.provisioning.errors import (
     AbilityMissing,
+    ActionRefused,
+    ActionUnanswered,
+    BackendUnreachableNow,
     KeyReused,
     NoValidAllocation,
     OrderStepNotOpen,
@@ -520,6 +528,66 @@ def test_pause__and_resume__are_kept_as_facts(world: World, puppet: Puppet) -> N
     states = [value for what, value in facts_of(resource) if what == "state"]
     assert states == ["creating", "ok", "changing", "paused", "changing", "ok"]
     assert [v for v in puppet.verbs() if v in {"pause", "resume"}] == ["pause", "resume"]
+
+
+class ActingPuppet(Puppet):
+    """One with an action of its own, which a test answers as it likes."""
+
+    answer: ClassVar[Callable[[], Any]]
+
+    def actions(self, resource: DesiredResource) -> list[ActionSpec]:
+        return [ActionSpec("restart", "Restart")]
+
+    def act(self, resource: DesiredResource, action: str, form: Mapping[str, Any]) -> Outcome:
+        return type(self).answer()  # type: ignore[no-any-return]
+
+
+def broken() -> Outcome:
+    raise KeyError("hidden-word")
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal", "said"),
+    [
+        (broken, BackendUnreachableNow, "does not answer now"),
+        (lambda: "done", BackendUnreachableNow, "does not answer now"),
+        (lambda: Done(access=["no", "mapping"]), BackendUnreachableNow, "does not answer now"),  # type: ignore[arg-type]
+        (lambda: Refused("Not with hidden-word."), ActionRefused, f"Not with {registry.HIDDEN}."),
+        (partial(time.sleep, 1), ActionUnanswered, "did not answer within 0.2 seconds"),
+    ],
+    ids=["breaks", "no answer", "no mapping", "refuses", "hangs"],
+)
+def test_act__a_plugin_answers_badly__is_a_refusal_without_secrets(
+    world: World,
+    puppet: Puppet,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[], Any],
+    refusal: type[DomainError],
+    said: str,
+) -> None:
+    resource = acting(world, monkeypatch, answer)
+    with pytest.raises(refusal) as refused:
+        services.act(resource=resource, action="restart", by=world.pi, at=world.at)
+    assert said in str(refused.value)
+    assert "hidden-word" not in str(refused.value)
+
+
+def acting(world: World, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> Resource:
+    resource = ready(world)
+    acts = ActingPuppet()
+    monkeypatch.setattr(ActingPuppet, "answer", staticmethod(answer), raising=False)
+    monkeypatch.setattr(registry, "make", lambda _backend: acts)
+    monkeypatch.setattr(registry, "secrets_of", lambda _backend: {"token": "hidden-word"})
+    monkeypatch.setattr("bursar.provisioning.services.resources.WAIT_SECONDS", 0.2)
+    return resource
+
+
+def test_act__done__tells_what_it_may_and_no_more(
+    world: World, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = acting(world, monkeypatch, lambda: Done(access={"Door": "hidden-word at 7", "Note": "x" * 5000}))
+    told = services.act(resource=resource, action="restart", by=world.pi, at=world.at)
+    assert told == {"Door": f"{registry.HIDDEN} at 7", "Note": "x" * 1000}
 
 
 def test_pause__a_backend_that_cannot__is_refused(

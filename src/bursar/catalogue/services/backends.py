@@ -2,7 +2,6 @@
 
 import logging
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +26,7 @@ from bursar.catalogue.errors import (
 )
 from bursar.catalogue.models import Backend, ServiceProvider
 from bursar.catalogue.services._common import check, names_once, require_for_provider, set_fields, tell
+from bursar.catalogue.waiting import NotInTime, within
 from bursar.kernel.clock import now
 from bursar.plugins.contract import BackendUnreachable, Finding, Health, Plugin, Severity, operator_only
 from bursar.structure.models import Person
@@ -223,16 +223,11 @@ def _look(backend: Backend, seconds: float) -> Health:
         hidden = list(registry.secrets_of(backend).values())
     except (PluginNotFound, PluginBroken, InvalidSettings, SecretsUnreadable) as refusal:
         return _broken(_("Settings"), str(refusal))
-    answer: list[Health] = []
-    # A plugin that hangs is left behind: the thread ends with the process.
-    thread = threading.Thread(
-        target=lambda: answer.append(_ask(plugin)), daemon=True, name=f"check-backend-{backend.pk}"
-    )
-    thread.start()
-    thread.join(seconds)
-    if not answer:
+    try:
+        health = within(seconds, lambda: _ask(plugin))
+    except NotInTime:
         return _broken(_("Backend"), _("It did not answer within %(seconds)s seconds.") % {"seconds": f"{seconds:g}"})
-    return _redacted(answer[0], hidden)
+    return _redacted(health, hidden)
 
 
 def _heard_of(backend: Backend) -> Health:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 
 from bursar.catalogue import registry
 from bursar.catalogue.models import Backend, Component, Offering
+from bursar.catalogue.waiting import WAIT_SECONDS, NotInTime, within
 from bursar.kernel.errors import At, DomainError
 from bursar.kernel.refusals import words
 from bursar.plugins import wire
@@ -116,12 +117,12 @@ def _asked(backend: Backend, offering: Offering) -> dict[str, Found]:
         if not can(plugin, Imports):
             raise AbilityMissing(offering=offering.name, ability="take over")
         hidden = list(registry.secrets_of(backend).values())
-        told = plugin.importable()
-        if not isinstance(told, Sequence) or len(told) > FOUND_MAX:
-            raise ValueError(f"more than {FOUND_MAX} things, or no list")
-        found = [_checked(thing) for thing in told]
+        found = within(WAIT_SECONDS, lambda: _read(plugin))
     except AbilityMissing:
         raise
+    except NotInTime:
+        why = gettext("It did not answer within {seconds} seconds.").format(seconds=WAIT_SECONDS)
+        raise ImportableUnknown(backend=backend.name, why=why) from None
     except (BackendUnreachable, DomainError) as error:
         raise ImportableUnknown(backend=backend.name, why=registry.redact(str(error), hidden)) from None
     except Exception as error:  # a stranger's code
@@ -129,6 +130,13 @@ def _asked(backend: Backend, offering: Offering) -> dict[str, Found]:
         why = gettext("The plugin broke: {error}. The server's log says where.").format(error=type(error).__name__)
         raise ImportableUnknown(backend=backend.name, why=why) from None
     return {thing.backend_id: thing for thing in found}
+
+
+def _read(plugin: Imports) -> list[Found]:
+    told = plugin.importable()
+    if not isinstance(told, Sequence) or len(told) > FOUND_MAX:
+        raise ValueError(f"more than {FOUND_MAX} things, or no list")
+    return [_checked(thing) for thing in told]
 
 
 def _told_by_agent(backend: Backend) -> dict[str, Found]:

@@ -2,30 +2,35 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from django.db import transaction
 
 from bursar.catalogue import registry
 from bursar.catalogue.order_form import validate_schema, validate_values
+from bursar.catalogue.waiting import WAIT_SECONDS, NotInTime, within
 from bursar.plugins.contract import (
     Actions,
     ActionSpec,
-    BackendUnreachable,
     Busy,
     Done,
     NeedsAction,
+    Outcome,
     Pauses,
     Presence,
     Refused,
     can,
+    words_of,
 )
 from bursar.plugins.manual import plugin as manual
+from bursar.plugins.steps import Unreachable, asked
 from bursar.provisioning import abilities, gate, holds
 from bursar.provisioning.desired import desired_of
 from bursar.provisioning.errors import (
     AbilityMissing,
     ActionRefused,
+    ActionUnanswered,
     ActionUnknown,
     BackendUnreachableNow,
     NoWorkAwaited,
@@ -42,6 +47,9 @@ from bursar.provisioning.services._common import decide, lock_resource, step_res
 from bursar.provisioning.services.orders import check_end, check_name, raise_if_open_order, wish_anew
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
+
+ANSWERS_MAX: Final = 50
+LABEL_LENGTH_MAX: Final = 120
 
 
 def require_either_side(resource: Resource, permission: Permission, by: Person | None, at: datetime) -> None:
@@ -272,7 +280,8 @@ def act(
     """Have the plugin carry out one of its own actions now; answers what it tells (label -> value).
 
     Not in a transaction: the backend is asked while the caller waits.
-    raises   NotAllowed; ActionUnknown; InvalidForm; NoValidAllocation, QuotaUsedUp; ActionRefused; BackendUnreachableNow
+    raises   NotAllowed; ActionUnknown; InvalidForm; NoValidAllocation, QuotaUsedUp; ActionRefused; BackendUnreachableNow;
+             ActionUnanswered
     """
     require(by, Permission.PLACE_ORDER, resource.workspace, at)
     spec = next((spec for spec in actions_of(resource, at=at) if spec.key == action), None)
@@ -285,14 +294,34 @@ def act(
     (desired,) = desired_of([resource], at=at)
     plugin = registry.make(backend)
     assert can(plugin, Actions)
+    hidden = list(registry.secrets_of(backend).values())
+
+    def ask() -> tuple[Outcome, dict[str, str]]:
+        outcome = plugin.act(desired, action, values)
+        return outcome, _told_by(outcome, hidden)
+
+    facts = {"action": action}
     try:
-        answer = plugin.act(desired, action, values)
-    except BackendUnreachable:
+        answer, told = within(WAIT_SECONDS, lambda: asked(ask))
+    except Unreachable:
         raise BackendUnreachableNow(backend=backend.name) from None
+    except NotInTime:
+        tell("resource.acted", resource, by=by, at=at, facts={**facts, "answer": "none"})
+        raise ActionUnanswered(backend=backend.name, seconds=WAIT_SECONDS) from None
     if isinstance(answer, Refused):
-        raise ActionRefused(why=answer.why)
-    tell("resource.acted", resource, by=by, at=at, facts={"action": action, "answer": type(answer).__name__.lower()})
+        raise ActionRefused(why=told[""])
+    tell("resource.acted", resource, by=by, at=at, facts={**facts, "answer": type(answer).__name__.lower()})
+    return told
+
+
+def _told_by(answer: Outcome, hidden: list[str]) -> dict[str, str]:
+    """What a plugin answers, as it may be shown: without secrets, and short.
+
+    raises   TypeError for what is no answer
+    """
     if isinstance(answer, Done):
-        return dict(answer.access)
-    assert isinstance(answer, Busy | NeedsAction)
-    return {"": answer.message if isinstance(answer, Busy) else answer.what}
+        told = islice(answer.access.items(), ANSWERS_MAX)
+        return {registry.redact(label, hidden)[:LABEL_LENGTH_MAX]: registry.redact(str(v), hidden) for label, v in told}
+    if isinstance(answer, Busy | NeedsAction | Refused):
+        return {"": registry.redact(words_of(answer), hidden)}
+    raise TypeError(f"an answer of {type(answer).__name__}")
