@@ -285,8 +285,9 @@ class BackendSettings(BaseModel):
     )
 
 
-# `Field(json_schema_extra=OPERATOR_ONLY)`: a setting that names a file or program of the machine Bursar runs on. Only the
-# platform's operator may set it to anything but its default: a provider's person is no guest of that machine.
+# `Field(json_schema_extra=OPERATOR_ONLY)`: a setting that names a file or program of the machine Bursar runs on, or where its
+# keys are used. Only the platform's operator may set it to anything but its default: a provider's person is no guest of that
+# machine.
 OPERATOR_ONLY: Mapping[str, Any] = {"operator_only": True}
 
 

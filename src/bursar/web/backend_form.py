@@ -51,9 +51,7 @@ class BackendForm(forms.Form):
                 field.initial = field.to_page(stored[key]) if isinstance(field, _Shaped) else stored[key]
             if not operator and key in operator_only(model):
                 field.disabled = True
-                note = escape(
-                    _("It names a file of the machine that Bursar runs on: only the platform's operator sets it.")
-                )
+                note = escape(_("It concerns the machine that Bursar runs on: only the platform's operator sets it."))
                 field.help_text = f"{field.help_text} {note}".strip()
             self.fields[key] = field
             if isinstance(field, _Secret) and field.is_set and not info.is_required():

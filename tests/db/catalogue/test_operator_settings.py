@@ -44,6 +44,35 @@ def test_create_backend__a_manager_leaves_them_alone__made(manager: Person) -> N
     assert backend.settings["bin_path"] == "/usr/bin"
 
 
+SSH = {
+    "reach": "ssh",
+    "ssh_host": "login.example.org",
+    "ssh_user": "root",
+    "ssh_port": 2222,
+    "ssh_known_hosts_file": "/tmp/mine/known_hosts",
+}
+
+
+def test_create_backend__a_manager_has_the_server_log_in_elsewhere__refused(manager: Person) -> None:
+    with pytest.raises(OperatorSettings) as refusal:
+        services.create_backend(
+            provider=provider_of(manager), name="Cluster", plugin="slurm", values=SSH, by=manager, at=now()
+        )
+    assert sorted(refusal.value.errors) == sorted(SSH)
+    assert Backend.objects.count() == 0
+
+
+def test_edit_backend__reached_by_ssh__a_manager_does_not_turn_it_to_the_server_itself(manager: Person) -> None:
+    backend = services.create_backend(
+        provider=provider_of(manager), name="Cluster", plugin="slurm", values=SSH, by=None, at=now()
+    )
+    with pytest.raises(OperatorSettings) as refusal:
+        services.edit_backend(backend=backend, values={**SSH, "reach": "local"}, by=manager, at=now())
+    assert sorted(refusal.value.errors) == ["reach"]
+    kept = services.edit_backend(backend=backend, values={**SSH, "tag": "other"}, by=manager, at=now())
+    assert (kept.settings["reach"], kept.settings["tag"]) == ("ssh", "other")
+
+
 def test_edit_backend__what_the_operator_set__a_manager_keeps_but_does_not_change(manager: Person) -> None:
     operator = make_person()
     make_membership(person=operator, role=Role.PLATFORM_OPERATOR, scope=None)

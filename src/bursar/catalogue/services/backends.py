@@ -126,7 +126,7 @@ def _set_values(backend: Backend, values: Mapping[str, Any], by: Person | None, 
 def _leave_the_machine_alone(
     plugin: type[Plugin], before: Mapping[str, Any], wanted: Mapping[str, Any], by: Person | None, at: datetime
 ) -> None:
-    """raises   OperatorSettings when somebody else than the operator changes what names a file of this machine"""
+    """raises   OperatorSettings when somebody else than the operator changes what concerns this machine"""
     defaults = {name: field.default for name, field in plugin.Settings.model_fields.items()}
     changed = [
         name
@@ -136,7 +136,7 @@ def _leave_the_machine_alone(
     if not changed or may(by, Permission.OPERATE_PLATFORM, None, at):
         return
     titles = [_(plugin.Settings.model_fields[name].title or name) for name in changed]
-    told = _("Only the platform's operator may change this: it names a file of the machine that Bursar runs on.")
+    told = _("Only the platform's operator may change this: it concerns the machine that Bursar runs on.")
     raise OperatorSettings(fields=", ".join(titles), errors=dict.fromkeys(changed, told))
 
 

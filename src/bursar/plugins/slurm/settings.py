@@ -24,11 +24,23 @@ class SlurmSettings(BackendSettings):
 
     reach: Annotated[
         Literal["local", "ssh"],
-        Field(title=N_("Where the commands run"), description=N_("On this machine, or on another one over SSH.")),
+        Field(
+            title=N_("Where the commands run"),
+            description=N_("On this machine, or on another one over SSH."),
+            json_schema_extra=dict(OPERATOR_ONLY),
+        ),
     ] = "local"
-    ssh_host: Annotated[str, Field(title=N_("SSH host"), description=N_("A machine that has sacctmgr and sacct."))] = ""
-    ssh_user: Annotated[str, Field(title=N_("SSH user"))] = ""
-    ssh_port: Annotated[int, Field(title=N_("SSH port"), ge=1, le=65535)] = 22
+    # With the machine's own key, so that whoever names the host or the user says where that key opens a door.
+    ssh_host: Annotated[
+        str,
+        Field(
+            title=N_("SSH host"),
+            description=N_("A machine that has sacctmgr and sacct."),
+            json_schema_extra=dict(OPERATOR_ONLY),
+        ),
+    ] = ""
+    ssh_user: Annotated[str, Field(title=N_("SSH user"), json_schema_extra=dict(OPERATOR_ONLY))] = ""
+    ssh_port: Annotated[int, Field(title=N_("SSH port"), ge=1, le=65535, json_schema_extra=dict(OPERATOR_ONLY))] = 22
     ssh_key_file: Annotated[
         str,
         Field(
@@ -40,7 +52,9 @@ class SlurmSettings(BackendSettings):
     ssh_known_hosts_file: Annotated[
         str,
         Field(
-            title=N_("SSH known hosts file"), description=N_("Holds the host's key: an unknown host is never trusted.")
+            title=N_("SSH known hosts file"),
+            description=N_("Holds the host's key: an unknown host is never trusted."),
+            json_schema_extra=dict(OPERATOR_ONLY),
         ),
     ] = ""
     bin_path: Annotated[
