@@ -59,6 +59,11 @@ _encode: Final = msgspec.json.Encoder().encode
 _NO_LABELS: Final[list[tuple[str, str]]] = []
 
 
+def are_plain(reports: Sequence[Report]) -> bool:
+    """Whether all are differences of whole wallets that correct nothing: then nothing stored has to be looked at."""
+    return not any(report.is_absolute or report.scope or report.corrects for report in reports)
+
+
 _BLANK: Final = blake2b(digest_size=16)
 
 
@@ -86,8 +91,7 @@ class Columns:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether all are differences of whole wallets that correct nothing: then nothing stored has to be looked at."""
-        return not self.absolute.any() and not any(report.scope or report.corrects for report in self.reports)
+        return are_plain(self.reports)
 
     def content_hashes(self) -> list[bytes]:
         """What makes two reports with one id the same; who the user is to us may be learned later and is left out."""

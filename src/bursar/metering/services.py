@@ -25,7 +25,7 @@ from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.answers import Answer
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
 from bursar.metering.levels import Levels
-from bursar.metering.reports import Columns, Report, looked_at
+from bursar.metering.reports import Columns, Report, are_plain, looked_at
 from bursar.metering.straight import NotStraight, post_straight
 from bursar.metering.writing import Whose, begin_writing
 from bursar.structure import prepared
@@ -60,8 +60,8 @@ def post_reports(
     if len(reports) > at_most:
         raise TooManyReports(limit=at_most, count=len(reports))
     batch, known_faults = list(reports), tuple(faults)
-    if len(batch) >= _MANY and not known_faults:
-        # So many are mostly sound, of one kind and all new.
+    if len(batch) >= _MANY and not known_faults and are_plain(batch):
+        # So many are mostly sound, of one category and all new.
         with suppress(NotStraight, IntegrityError), transaction.atomic(), copying.settled():
             return post_straight(batch, by, at)
     with transaction.atomic(), copying.settled():

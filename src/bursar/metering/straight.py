@@ -36,6 +36,7 @@ class NotStraight(Exception):
 def post_straight(batch: Sequence[Report], by: Person | None, at: datetime) -> Answer:
     """Book a request of the common kind, in the caller's transaction and inside `copying.settled`.
 
+    batch    plain reports
     raises   NotStraight; IntegrityError where a name is taken
     """
     category = _only_category(batch, by, at)
@@ -94,6 +95,6 @@ def _only_category(batch: Sequence[Report], by: Person | None, at: datetime) -> 
 
 def _sound_columns(reports: Sequence[Report], ends: Ints, at: datetime) -> Columns:
     columns, _ = looked_at(reports, at, ends)
-    if columns is None or not columns.plain:
+    if columns is None:
         raise NotStraight
     return columns

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from msgspec.structs import replace
 
 from bursar.accounting import selectors as accounting
@@ -58,6 +59,14 @@ def faults(*reports, at=AT, by=None):
         post(*reports, at=at, by=by)
     assert written() == before
     return [(one.index, one.report_id, one.code) for one in refusal.value.faults]
+
+
+def test_post__many_with_a_scope__begins_nothing_that_it_has_to_take_back(category, project) -> None:
+    reports = [make_report(project, category, 1, scope=f"job {number}") for number in range(500)]
+    with CaptureQueriesContext(connection) as asked:
+        assert post(*reports).posted == 500
+    assert [query["sql"] for query in asked if query["sql"].startswith("ROLLBACK")] == []
+    assert used()[project.pk] == 500
 
 
 def test_post__a_report__is_answered_with_the_balance(category, university, project) -> None:
