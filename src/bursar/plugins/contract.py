@@ -208,6 +208,8 @@ class UsageRecord:
     amount       measured units of the component, a whole number
     absolute     True: `amount` is the level of `scope` so far; False: a difference
     scope        a job, a drive; "" = the whole resource
+
+    `id` and `scope` are kept with a little before them, 200 characters in all; what is longer is set aside.
     """
 
     id: str

@@ -101,7 +101,7 @@ def beyond_what_stands(resource: Resource, ticks: Mapping[int, int]) -> dict[int
 
 def scope_of_usage(resource_id: int, key: str, scope: str = "") -> str:
     """The name under which a component's usage is counted in its wallet: unlike that of every other resource."""
-    return f"resource {resource_id} {key} {scope}"[:200].rstrip()
+    return f"resource {resource_id} {key} {scope}".rstrip()
 
 
 def _fellows(workspace_id: int, category_id: int) -> list[Fellow]:

@@ -58,7 +58,7 @@ from bursar.provisioning.models import (
     UsageMark,
 )
 from bursar.provisioning.queue import ask_to_sync
-from bursar.provisioning.services import usage
+from bursar.provisioning.services import set_aside, usage
 from bursar.structure.roles import Role
 from tests.factories.catalogue import make_plan
 from tests.factories.ledger import make_report
@@ -451,6 +451,33 @@ def test_pull__times_without_a_zone_of_one_taken_over__are_set_aside(world: Worl
     assert usage.pull(world.offering.pk)
     assert [(one.record_id, one.code) for one in SetAside.objects.all()] == [("n", "time_without_zone")]
     assert UsageMark.objects.get().mark == "m1"
+
+
+def test_pull__names_too_long__are_set_aside_each_by_itself(world: World, puppet: Puppet) -> None:
+    resource = ready(world)
+    long = "x" * 220
+    puppet.batches = [
+        UsageBatch(
+            [
+                record(resource, f"{long}1", 10),
+                record(resource, f"{long}2", 20),
+                record(resource, "a", 30, absolute=True, scope=f"{long}1"),
+                record(resource, "b", 40, absolute=True, scope=f"{long}2"),
+                record(resource, "c", 5, absolute=True, scope="short"),
+            ],
+            "m1",
+        )
+    ]
+    assert usage.pull(world.offering.pk)
+    state = wallet_state(workspace_id=world.workspace.pk, category_id=world.cpu.pk, at=world.at)
+    assert state is not None
+    assert (state.used_ticks, UsageMark.objects.get().mark) == (5, "m1")
+    assert [(one.record["id"], one.code) for one in SetAside.objects.order_by("pk")] == [
+        (name, "text_too_long") for name in (f"{long}1", f"{long}2", "a", "b")
+    ]
+    # Nothing has changed, so that all of them are kept as they are.
+    assert set_aside.send_again(backend=world.backend, by=None, at=world.at) == (0, 4)
+    assert SetAside.objects.count() == 4
 
 
 def test_pull__what_was_measured_breaks_the_posting__is_noted_on_the_mark(world: World, puppet: Puppet) -> None:

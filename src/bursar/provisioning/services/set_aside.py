@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from hashlib import blake2b
 from typing import Final
 
 from django.db import transaction
@@ -29,10 +30,10 @@ def keep(*, backend: Backend, trouble: Iterable[tuple[UsageRecord, str, str]], a
     raises   TooManySetAside
     """
     rows = {
-        (record_.component, record_.id): SetAside(
+        (component, record_id): SetAside(
             backend=backend,
-            record_id=record_.id[:200],
-            component=record_.component[:80],
+            record_id=record_id,
+            component=component,
             resource_id=record_.resource_id if 0 <= record_.resource_id <= TICKS_MAX else 0,
             record=wire.dump(record_),
             code=code[:60],
@@ -41,6 +42,7 @@ def keep(*, backend: Backend, trouble: Iterable[tuple[UsageRecord, str, str]], a
             last_at=at,
         )
         for record_, code, why in trouble
+        for component, record_id in [_name(record_)]
     }
     if not rows:
         return
@@ -61,10 +63,22 @@ def keep(*, backend: Backend, trouble: Iterable[tuple[UsageRecord, str, str]], a
 
 
 def _known(backend: Backend, rows: Collection[tuple[str, str]]) -> int:
-    names = {record_id[:200] for _, record_id in rows}
-    pairs = {(component[:80], record_id[:200]) for component, record_id in rows}
+    names = {record_id for _, record_id in rows}
     found = SetAside.objects.filter(backend=backend, record_id__in=names).values_list("component", "record_id")
-    return len(pairs & set(found))
+    return len(set(rows) & set(found))
+
+
+def _name(told: UsageRecord) -> tuple[str, str]:
+    """The component and the id under which a record is kept, for each record its own."""
+    return _bounded(told.component, 80), _bounded(told.id, 200)
+
+
+def _bounded(text: str, length_max: int) -> str:
+    """The text, or its beginning and a digest of all of it."""
+    if len(text) <= length_max:
+        return text
+    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return f"{text[: length_max - len(digest) - 1]}…{digest}"
 
 
 @transaction.atomic
@@ -92,8 +106,8 @@ def send_again(
     )
     SetAside.objects.filter(pk__in=[row.pk for row in kept]).update(tries=F("tries") + 1)
     taken = usage.post_what_holds(backend=backend, records=records, resources=resources, at=at)
-    bad = {(one.record.component[:80], one.record.id[:200]) for one in (*taken.set_aside, *taken.later)}
-    good = [row.pk for row in kept if (row.component, row.record_id) not in bad]
+    bad = {_name(one.record) for one in (*taken.set_aside, *taken.later)}
+    good = [row.pk for row, told in zip(kept, records, strict=True) if _name(told) not in bad]
     SetAside.objects.filter(pk__in=good).delete()
     _tell("usage.sent_again", backend, by=by, at=at, posted=len(good), still=len(bad))
     for resource_id in sorted(taken.resources):

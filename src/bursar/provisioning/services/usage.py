@@ -212,7 +212,8 @@ def reports_from(
         reports.append(
             (
                 Report(
-                    report_id=f"{backend_id}/{component.key}/{record.id}"[:200],
+                    # Never cut: two could become one name, and the usage of the second be lost. Too long is set aside.
+                    report_id=f"{backend_id}/{component.key}/{record.id}",
                     category_id=component.category.pk,
                     workspace_id=resource.workspace_id,
                     amount_ticks=record.amount * component.ticks_per_measured,
