@@ -17,6 +17,7 @@ from bursar.accounting.errors import (
     in_units,
 )
 from bursar.accounting.models import Allocation, Clock, Wallet
+from bursar.accounting.visibility import require_source
 from bursar.catalogue.models import ProductCategory
 from bursar.catalogue.services.categories import seal_category
 from bursar.engine import ledger as engine
@@ -97,7 +98,7 @@ def allocate(
              engine refuses: AllocationsNotUsed, SuballocationNotAllowed, EndNotAfterStart, EndInThePast, NegativeQuota,
              SourceBelowRecipient, Overallocated
     """
-    _require_source(by, category, source, at)
+    require_source(by, category, source, at)
     if source is not None and source.category_id != category.pk:
         raise WalletOfAnotherCategory
     _check_range(quota_ticks)
@@ -156,7 +157,7 @@ def change_allocation(
              EndNotAfterStart, EndInThePast, NegativeQuota, QuotaBelowDrawn, Overallocated
     """
     category = allocation.category
-    _require_source(by, category, allocation.source, at)
+    require_source(by, category, allocation.source, at)
     _check_range(quota_ticks)
     ledger = _open_for(allocation, by, at)
     row = _row(ledger, allocation)
@@ -174,7 +175,7 @@ def revoke_allocation(*, allocation: Allocation, by: Person | None, at: datetime
 
     raises   NotAllowed; AllocationClosed; Overallocated
     """
-    _require_source(by, allocation.category, allocation.source, at)
+    require_source(by, allocation.category, allocation.source, at)
     ledger = _open_for(allocation, by, at)
     row = _row(ledger, allocation)
     with in_units(allocation.category.unit):
@@ -194,8 +195,8 @@ def transfer_quota(*, giver: Allocation, taker: Allocation, amount_ticks: int, b
     category = giver.category
     if taker.category_id != category.pk:
         raise WalletOfAnotherCategory
-    _require_source(by, category, giver.source, at)
-    _require_source(by, category, taker.source, at)
+    require_source(by, category, giver.source, at)
+    require_source(by, category, taker.source, at)
     _check_range(amount_ticks)
     ledger = _open_for(giver, by, at, also=taker)
     rows = _row(ledger, giver), _row(ledger, taker)
@@ -245,13 +246,6 @@ def apply_due(*, category_id: int, at: datetime) -> bool:
     ledger = Ledger(category=category, wallet_ids=[], by_id=None, at=at)
     ledger.finish()
     return True
-
-
-def _require_source(by: Person | None, category: ProductCategory, source: Wallet | None, at: datetime) -> None:
-    if source is None:
-        require(by, Permission.ALLOCATE_ROOT, category.provider.organization, at)
-    else:
-        require(by, Permission.ALLOCATE, source.workspace, at)
 
 
 def _check_range(ticks: int | None) -> None:

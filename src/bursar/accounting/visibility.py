@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import ProductCategory
 from bursar.structure.errors import NotFound
-from bursar.structure.models import Person, Workspace
+from bursar.structure.models import Organization, Person, Workspace
 from bursar.structure.roles import Permission, may, organizations_where, projects_where, require, workspaces_where
 
 _OWNERS = ("project__organization", "organization", "person")
@@ -66,18 +66,25 @@ def may_give(viewer: Person, wallet: Wallet, at: datetime) -> bool:
 
 
 def may_change(viewer: Person, allocation: Allocation, at: datetime) -> bool:
-    """Whether the viewer speaks for the allocation's source: its workspace, or the provider of a root one."""
-    if allocation.source is None:
-        return may(viewer, Permission.ALLOCATE_ROOT, allocation.category.provider.organization, at)
-    return may(viewer, Permission.ALLOCATE, allocation.source.workspace, at)
+    """Whether the viewer speaks for the allocation's source."""
+    return may(viewer, *_voice_of(allocation.category, allocation.source), at)
 
 
 def require_change(viewer: Person, allocation: Allocation, at: datetime) -> None:
     """raises   NotAllowed when the viewer does not speak for the allocation's source"""
-    if allocation.source is None:
-        require(viewer, Permission.ALLOCATE_ROOT, allocation.category.provider.organization, at)
-    else:
-        require(viewer, Permission.ALLOCATE, allocation.source.workspace, at)
+    require_source(viewer, allocation.category, allocation.source, at)
+
+
+def require_source(by: Person | None, category: ProductCategory, source: Wallet | None, at: datetime) -> None:
+    """raises   NotAllowed when they do not speak for the source, or for the category where there is none"""
+    require(by, *_voice_of(category, source), at)
+
+
+def _voice_of(category: ProductCategory, source: Wallet | None) -> tuple[Permission, Organization | Workspace]:
+    """What one has to hold, and where, to speak for a source: its workspace, or the provider for what has none."""
+    if source is None:
+        return Permission.ALLOCATE_ROOT, category.provider.organization
+    return Permission.ALLOCATE, source.workspace
 
 
 def recipients_below(wallet: Wallet) -> QuerySet[Workspace]:
