@@ -10,7 +10,7 @@ from django.db.models import Q, Sum
 from bursar.accounting import selectors as accounting
 from bursar.catalogue.models import Component, ProductCategory
 from bursar.engine.apportion import allot
-from bursar.metering.models import UsageReport
+from bursar.metering.models import ScopeLevel
 from bursar.plugins.contract import ComponentQuota
 from bursar.provisioning.lifecycle import LIVE_RESOURCE_STATES, ResourceState
 from bursar.provisioning.models import Resource
@@ -83,11 +83,14 @@ def quota_of(resource: Resource, *, at: datetime) -> list[ComponentQuota]:
 def reported_ticks(resource: Resource, component: Component) -> int:
     """What was posted of this component of the resource so far, corrections included."""
     scope = scope_of_usage(resource.pk, component.key)
-    assert component.category_id is not None
-    posted = UsageReport.objects.filter(
-        Q(scope=scope) | Q(scope__startswith=f"{scope} "), resource_id=resource.pk, category_id=component.category_id
-    ).aggregate(ticks=Sum("posted_ticks"))["ticks"]
-    return int(posted or 0)
+    # The kept levels, of which a job has one, and not its reports, of which it has one for each time it was looked at.
+    levels = ScopeLevel.objects.filter(
+        Q(scope=scope) | Q(scope__startswith=f"{scope} "),
+        category_id=component.category_id,
+        wallet__category_id=component.category_id,
+        wallet__workspace_id=resource.workspace_id,
+    )
+    return int(levels.aggregate(ticks=Sum("level_ticks"))["ticks"] or 0)
 
 
 def beyond_what_stands(resource: Resource, ticks: Mapping[int, int]) -> dict[int, int]:

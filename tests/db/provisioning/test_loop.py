@@ -34,7 +34,7 @@ from bursar.plugins.contract import (
     UsageBatch,
     UsageRecord,
 )
-from bursar.provisioning import reconcile, selectors, services, tasks
+from bursar.provisioning import quota, reconcile, selectors, services, tasks
 from bursar.provisioning.errors import (
     AbilityMissing,
     ActionRefused,
@@ -516,6 +516,18 @@ def told(puppet: Puppet, resource: Resource) -> int:
     available = puppet.quotas[resource.pk][0].available
     assert available is not None
     return available
+
+
+def test_reported_ticks__levels_told_again_and_another_resource__is_what_was_posted_of_this_one(
+    world: World, puppet: Puppet
+) -> None:
+    first, second = ready(world), ready(world, name="Run 2")
+    told = [("a1", 100, "j1"), ("a2", 250, "j1"), ("b1", 7, "j2")]
+    records = [record(first, name, amount, absolute=True, scope=scope) for name, amount, scope in told]
+    puppet.batches = [UsageBatch([*records, record(first, "d", 3), record(second, "c1", 40, scope="j1")], "m")]
+    usage.pull(world.offering.pk)
+    cpu = world.offering.components.get(key="cpu")
+    assert [quota.reported_ticks(one, cpu) for one in (first, second)] == [250 + 7 + 3, 40]
 
 
 def test_quota__a_resource_joins__gets_nothing_until_the_others_were_lowered(world: World, puppet: Puppet) -> None:
