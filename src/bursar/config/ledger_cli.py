@@ -533,7 +533,9 @@ def backfill(
     try:
         with (
             Progress(*columns, console=err, disable=not sys.stderr.isatty()) as bar,
-            set_aside.open("a", newline="") if set_aside else nullcontext() as aside,
+            set_aside.open("a", encoding="utf-8", errors="surrogateescape", newline="")
+            if set_aside
+            else nullcontext() as aside,
         ):
             task = bar.add_task("", total=max(lines, 1))
             done = filling.backfill(

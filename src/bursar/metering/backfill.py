@@ -24,7 +24,15 @@ OPTIONAL: Final = (
 )  # fmt: skip
 
 
-_Line = tuple[int, list[str] | str]
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A line that is no record of CSV, and why not. In `text` bytes that are not UTF-8 stand as `surrogateescape` has them."""
+
+    text: str
+    why: str
+
+
+_Line = tuple[int, list[str] | _Unread]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +78,29 @@ def backfill(
 ) -> Progress:
     """Book the reports of a CSV file, a step at a time, each in a transaction that also notes how far it came.
 
-    path         UTF-8 with a header line: the fields of a report, those that are not REQUIRED where they are needed
+    path         UTF-8 with a header line: the fields of a report, those that are not REQUIRED where they are needed; each line
+                 is a record of its own, also where a text is quoted
     category_id  for files without that column
     at           tells the time
-    set_aside    where lines at fault are written, so that the rest is booked; without it the step is refused
+    set_aside    where lines at fault are written, so that the rest is booked; without it the step is refused. A line that is no
+                 CSV is written as it is: open it with `surrogateescape`
     raises       FileNotReadable; BackfillStopped. What was booked before stays, and the same file goes on from there
     """
     mark, _ = Backfill.objects.get_or_create(path=str(path.resolve())[:1000])
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        header = _header(next(rows, []), category_id)
-        lines, digest = _lines(rows), hashlib.sha256()
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines, digest = _lines(file), hashlib.sha256()
+        header = _header(next(lines, None), category_id)
         if not _as_before(lines, mark, digest):
             # Another file of that name, or one that was mended further up: reports are known by their names at any rate.
             file.seek(0)
-            rows = csv.reader(file)
-            next(rows)
-            lines, digest = _lines(rows), hashlib.sha256()
+            lines, digest = _lines(file), hashlib.sha256()
+            next(lines)
             mark.lines_done = mark.posted = mark.duplicates = mark.set_aside = 0
         total = Progress(mark.lines_done, mark.posted, mark.duplicates, mark.set_aside)
-        aside = csv.writer(set_aside) if set_aside else None
         while chunk := list(islice(lines, step)):
             _digest(chunk, digest)
             mark.content_hash = digest.hexdigest()
-            total = _book(chunk, header, category_id, total, mark, at(), aside)
+            total = _book(chunk, header, category_id, total, mark, at(), set_aside)
             progress(total)
     return total
 
@@ -109,11 +116,15 @@ def _as_before(lines: Iterator[_Line], mark: Backfill, digest: Any) -> bool:
 
 def _digest(chunk: Sequence[_Line], digest: Any) -> None:
     for _, fields in chunk:
-        digest.update(repr(fields).encode())
+        content = fields.text if isinstance(fields, _Unread) else fields
+        digest.update(repr(content).encode())
 
 
-def _header(names: list[str], category_id: int | None) -> list[str]:
-    names = [name.strip() for name in names]
+def _header(first: _Line | None, category_id: int | None) -> list[str]:
+    line, fields = first or (1, [])
+    if isinstance(fields, _Unread):
+        raise FileNotReadable(f"line {line}: {fields.why}")
+    names = [name.strip() for name in fields]
     known = {*REQUIRED, *OPTIONAL}
     lacking = [name for name in (*REQUIRED, "workspace_id") if name not in names]
     if category_id is None and "category_id" not in names:
@@ -130,20 +141,39 @@ def _header(names: list[str], category_id: int | None) -> list[str]:
     return names
 
 
-def _lines(rows: Any) -> Iterator[_Line]:
-    """Line numbers and their fields, or what is wrong with the line as CSV."""
-    while True:
+def _lines(file: TextIO) -> Iterator[_Line]:
+    """Line numbers and their fields, or what is wrong with the line as CSV; the header is the first.
+
+    file   opened with `surrogateescape`, so that one line that is not UTF-8 does not take others with it
+    """
+    at_hand: list[str] = []
+    # The reader is given one line and no second one: a stray quote would make one record of all that follows.
+    rows = csv.reader(iter(at_hand.pop, None))
+    for number, line in enumerate(file, start=1):
+        at_hand.append(line)
         try:
             fields = next(rows)
-        except StopIteration:
-            return
-        except (csv.Error, UnicodeDecodeError) as error:
-            yield rows.line_num, str(error)
-            if isinstance(error, UnicodeDecodeError):
-                return
+        except IndexError:
+            yield number, _Unread(line.rstrip("\r\n"), "a quote is opened that is not closed in this line")
             continue
-        if fields:
-            yield rows.line_num, fields
+        except csv.Error as error:
+            yield number, _Unread(line.rstrip("\r\n"), str(error))
+            continue
+        if not line.isascii() and (why := _not_utf8(line)):
+            yield number, _Unread(line.rstrip("\r\n"), why)
+        elif fields:
+            yield number, fields
+
+
+def _not_utf8(line: str) -> str:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        try:
+            line.encode(errors="surrogateescape").decode()
+        except UnicodeDecodeError as error:
+            return str(error)
+    return ""
 
 
 def _book(
@@ -153,11 +183,11 @@ def _book(
     total: Progress,
     mark: Backfill,
     at: datetime,
-    aside: Any,
+    aside: TextIO | None,
 ) -> Progress:
     reports: list[Report] = []
     kept: list[_Line] = []
-    wrong: list[tuple[Wrong, list[str] | str]] = []
+    wrong: list[tuple[Wrong, list[str] | _Unread]] = []
     for line, fields in chunk:
         try:
             reports.append(_report(header, fields, category_id))
@@ -178,12 +208,12 @@ def _book(
 
 def _post(
     reports: list[Report],
-    wrong: list[tuple[Wrong, list[str] | str]],
+    wrong: list[tuple[Wrong, list[str] | _Unread]],
     lines: int,
     total: Progress,
     mark: Backfill,
     at: datetime,
-    aside: Any,
+    aside: TextIO | None,
 ) -> Progress:
     with transaction.atomic():
         if wrong and aside is None:
@@ -200,15 +230,20 @@ def _post(
         mark.lines_done, mark.posted = done.lines, done.posted
         mark.duplicates, mark.set_aside = done.duplicates, done.set_aside
         mark.save()
-    for one, fields in wrong:
-        aside.writerow([one.line, one.code, one.message, *([fields] if isinstance(fields, str) else fields)])
+        if aside is not None:
+            # Before the step stands: what breaks off in between is set aside twice rather than not at all.
+            csv.writer(aside).writerows(
+                [one.line, one.code, one.message, *([fields.text] if isinstance(fields, _Unread) else fields)]
+                for one, fields in wrong
+            )
+            aside.flush()
     return done
 
 
-def _report(header: list[str], fields: list[str] | str, category_id: int | None) -> Report:
+def _report(header: list[str], fields: list[str] | _Unread, category_id: int | None) -> Report:
     """raises   ValueError, msgspec.ValidationError"""
-    if isinstance(fields, str):
-        raise ValueError(fields)  # noqa: TRY004  it is text because it was no CSV
+    if isinstance(fields, _Unread):
+        raise ValueError(fields.why)  # noqa: TRY004  nothing is wrong with the type
     if len(fields) != len(header):
         raise ValueError(f"{len(fields)} fields where {len(header)} are expected")
     told: dict[str, Any] = {name: value for name, value in zip(header, fields, strict=True) if value != ""}

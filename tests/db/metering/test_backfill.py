@@ -109,3 +109,60 @@ def test_backfill__a_header_that_does_not_fit__is_refused(tmp_path, category, he
     path.write_text(f"{header}\n")
     with pytest.raises(FileNotReadable, match=said):
         fill(path, category)
+
+
+def spoil(path: Path, line: int, content: bytes) -> Path:
+    """Put other bytes in the place of a line; the header is line 1."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line - 1] = content + b"\r\n"
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+NO_CSV = [
+    (b"past-13,\xff,7", "'utf-8' codec can't decode byte 0xff in position 8: invalid start byte"),
+    (b'"past-13,1,7', "a quote is opened that is not closed in this line"),
+    (b"x" * 200_000, "field larger than field limit (131072)"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), NO_CSV)
+def test_backfill__a_line_that_is_no_csv__is_named_and_nothing_of_its_step_is_booked(
+    tmp_path, category, workspace, content, said
+) -> None:
+    path = spoil(write(tmp_path / "usage.csv", workspace, 25), 15, content)
+    with pytest.raises(BackfillStopped) as stopped:
+        fill(path, category)
+    assert [(one.line, one.code) for one in stopped.value.wrong] == [(15, "invalid")]
+    assert stopped.value.wrong[0].message.endswith(said)
+    assert (stopped.value.done, used()) == (10, 70)
+
+
+@pytest.mark.parametrize("line", [2, 15, 26])
+@pytest.mark.parametrize(("content", "_said"), NO_CSV)
+def test_backfill__a_line_that_is_no_csv_set_aside__is_kept_as_it_is_and_all_others_are_booked(
+    tmp_path, category, workspace, content, _said, line
+) -> None:
+    path = spoil(write(tmp_path / "usage.csv", workspace, 25), line, content)
+    aside = tmp_path / "aside.csv"
+    with aside.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
+        assert fill(path, category, set_aside=file) == Progress(25, 24, 0, 1)
+    assert used() == 24 * 7
+    assert aside.read_bytes().startswith(f"{line},invalid,".encode())
+    assert aside.read_bytes().replace(b'""', b'"').count(content) == 1
+    # Mended, it is another file of that name: the one report that lacked is booked.
+    assert fill(write(path, workspace, 25), category) == Progress(25, 1, 24, 0)
+
+
+def test_backfill__names_beyond_ascii__are_kept(tmp_path, category, workspace) -> None:
+    path = write(tmp_path / "usage.csv", workspace, 2, line2={"user": "jiří"}, line3={"user": "Ωμέγα"})
+    assert fill(path, category) == Progress(2, 2, 0, 0)
+    assert set(UsageReport.objects.values_list("user", flat=True)) == {"jiří", "Ωμέγα"}
+
+
+@pytest.mark.parametrize("first", [b"report_id,\xff", b'"report_id,amount_ticks'])
+def test_backfill__a_header_that_is_no_csv__is_refused(tmp_path, category, first) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_bytes(first + b"\npast-1,2\n")
+    with pytest.raises(FileNotReadable, match="line 1: "):
+        fill(path, category)
