@@ -542,6 +542,8 @@ def backfill(
                 file, category_id=category, at=clock.now, set_aside=aside,
                 progress=lambda so_far: bar.update(task, completed=so_far.lines),
             )  # fmt: skip
+    except OSError as error:  # the place for what is set aside, most often
+        fail(str(error), WRONG_INPUT)
     except filling.FileNotReadable as error:
         fail(_("{file} cannot be read: {why}.").format(file=file, why=error), WRONG_INPUT)
     except filling.BackfillStopped as stopped:
@@ -554,7 +556,17 @@ def backfill(
             ).format(count=len(stopped.wrong), done=stopped.done)
         )
     told = _("{posted:,} booked, {duplicates:,} known before, {set_aside:,} set aside.")
-    out.print(told.format(posted=done.posted, duplicates=done.duplicates, set_aside=done.set_aside), markup=False)
+    if done.earlier and done.earlier == done.lines:
+        told = _(
+            "This file was finished before, and nothing of it was booked now. Then: {posted:,} booked, {duplicates:,} known "
+            "before, {set_aside:,} set aside."
+        )
+    elif done.earlier:
+        told = _(
+            "{posted:,} booked, {duplicates:,} known before, {set_aside:,} set aside; the first {earlier:,} lines by an earlier "
+            "run."
+        )
+    out.print(told.format(**asdict(done)), markup=False, soft_wrap=True)
 
 
 # ------------------------------------------------------------------------------------------------ how fast

@@ -59,12 +59,16 @@ class FileNotReadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """lines done of the file, how many reports of it are new, how many were known, how many were set aside."""
+    """lines done of the file, how many reports of it are new, how many were known, how many were set aside.
+
+    earlier   how many of the lines an earlier run did; its figures are in the others
+    """
 
     lines: int
     posted: int
     duplicates: int
     set_aside: int
+    earlier: int = 0
 
 
 def backfill(
@@ -96,7 +100,7 @@ def backfill(
             lines, digest = _lines(file), hashlib.sha256()
             next(lines)
             mark.lines_done = mark.posted = mark.duplicates = mark.set_aside = 0
-        total = Progress(mark.lines_done, mark.posted, mark.duplicates, mark.set_aside)
+        total = Progress(mark.lines_done, mark.posted, mark.duplicates, mark.set_aside, earlier=mark.lines_done)
         while chunk := list(islice(lines, step)):
             _digest(chunk, digest)
             mark.content_hash = digest.hexdigest()
@@ -226,6 +230,7 @@ def _post(
             total.posted + answer.posted,
             total.duplicates + len(answer.duplicates),
             total.set_aside + len(wrong),
+            total.earlier,
         )
         mark.lines_done, mark.posted = done.lines, done.posted
         mark.duplicates, mark.set_aside = done.duplicates, done.set_aside

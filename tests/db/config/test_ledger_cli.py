@@ -139,6 +139,35 @@ def test_write_off_and_transfer__from_the_shell__are_done_or_refused_in_words(na
     )
 
 
+def past(path: Path, wallet: Wallet, count: int) -> Path:
+    """A file of usage of the past: an hour's tick in each line."""
+    day = "2026-01-01T{:02}:00:00Z"
+    lines = [f"past-{n},{wallet.workspace_id},1,{day.format(n)},{day.format(n + 1)}" for n in range(count)]
+    path.write_text("\n".join(["report_id,workspace_id,amount_ticks,period_start,period_end", *lines, ""]))
+    return path
+
+
+def test_backfill__a_file_that_was_finished_before__says_so(nation: Nation, tmp_path) -> None:
+    wallet = nation.wallet(nation.physics)
+    words = ("backfill", past(tmp_path / "usage.csv", wallet, 3), "--category", wallet.category_id)
+    assert run(*words).output == "3 booked, 0 known before, 0 set aside.\n"
+    assert run(*words).output == (
+        "This file was finished before, and nothing of it was booked now. Then: 3 booked, 0 known before, 0 set aside.\n"
+    )
+    past(tmp_path / "usage.csv", wallet, 5)
+    assert run(*words).output == ("5 booked, 0 known before, 0 set aside; the first 3 lines by an earlier run.\n")
+
+
+def test_backfill__nowhere_to_set_aside__ends_with_2_and_books_nothing(nation: Nation, tmp_path) -> None:
+    wallet = nation.wallet(nation.physics)
+    used, nowhere = wallet.used_ticks, tmp_path / "nope" / "aside.csv"
+    file = past(tmp_path / "usage.csv", wallet, 3)
+    told = run("backfill", file, "--category", wallet.category_id, "--set-aside", nowhere)
+    assert (told.exit_code, told.output) == (2, f"[Errno 2] No such file or directory: '{nowhere}'\n")
+    wallet.refresh_from_db()
+    assert wallet.used_ticks == used
+
+
 def test_replay__the_scenarios__all_are_equal_and_json_is_the_expect_list() -> None:
     told = run("replay", SCENARIOS)
     assert told.exit_code == 0

@@ -59,7 +59,7 @@ def test_backfill__a_file__is_booked_in_steps_and_again_changes_nothing(tmp_path
     seen: list[int] = []
     assert fill(path, category, progress=lambda so_far: seen.append(so_far.lines)) == Progress(25, 25, 0, 0)
     assert (seen, used()) == ([10, 20, 25], 175)
-    assert fill(path, category) == Progress(25, 25, 0, 0)
+    assert fill(path, category) == Progress(25, 25, 0, 0, earlier=25)
     assert UsageReport.objects.count() == 25
     assert UsageReport.objects.filter(labels={"queue": "long"}, user="ada").count() == 25
 
@@ -74,7 +74,7 @@ def test_backfill__a_broken_line_in_the_middle__names_it_and_goes_on_once_mended
     assert (stopped.value.done, used()) == (10, 70)
     seen: list[int] = []
     path = write(path, workspace, 25)
-    assert fill(path, category, progress=lambda so_far: seen.append(so_far.lines)) == Progress(25, 25, 0, 0)
+    assert fill(path, category, progress=lambda so_far: seen.append(so_far.lines)) == Progress(25, 25, 0, 0, earlier=10)
     assert (seen, used()) == ([20, 25], 175)  # the ten lines that stood were not booked again
 
 
