@@ -12,11 +12,12 @@ from bursar.billing import services as billing
 from bursar.billing.models import Invoice, InvoiceLine
 from bursar.catalogue import services as catalogue
 from bursar.catalogue.models import Component, Plan, PlanComponent
+from bursar.metering.reports import Told
 from bursar.metering.services import post_reports
 from bursar.provisioning import services as provisioning
 from bursar.provisioning.models import Order, Resource, Side
 from bursar.provisioning.services import outcome
-from bursar.provisioning.services.reported import Told, post_told
+from bursar.provisioning.services.reported import post_told
 from bursar.structure import services as structure
 from bursar.structure.models import Organization, Workspace
 from tests.factories.catalogue import make_plan

@@ -14,9 +14,9 @@ from bursar.api.auth import at_of, person_of
 from bursar.api.problems import PROBLEMS, problem
 from bursar.api.strict import Strict
 from bursar.metering.errors import Fault, fault
-from bursar.metering.reports import Report
+from bursar.metering.reports import Report, Told
 from bursar.metering.services import REPORTS_MAX
-from bursar.provisioning.services.reported import NOTHING, Told, post_told
+from bursar.provisioning.services.reported import NOTHING, post_told
 
 router = Router(tags=["Usage"])
 

@@ -504,7 +504,11 @@ def _step(text: str, wallet: "Wallet") -> "Step":
 @with_ledger
 def backfill(
     file: Annotated[
-        Path, typer.Argument(help="CSV with a header: report_id, amount_ticks, period_start, period_end, ...")
+        Path,
+        typer.Argument(
+            help="CSV with a header: report_id, amount_ticks, period_start, period_end, and workspace_id with category_id, or "
+            "resource_id with component; each line a record of its own."
+        ),
     ],
     category: Annotated[int | None, typer.Option(help="The product category, for files without category_id.")] = None,
     set_aside: Annotated[
@@ -518,6 +522,7 @@ def backfill(
 
     from bursar.kernel import clock
     from bursar.metering import backfill as filling
+    from bursar.provisioning.services.reported import complete
 
     try:
         with file.open("rb") as content:
@@ -540,6 +545,7 @@ def backfill(
             task = bar.add_task("", total=max(lines, 1))
             done = filling.backfill(
                 file, category_id=category, at=clock.now, set_aside=aside,
+                complete=lambda told: complete(told, by=None, at=clock.now()),
                 progress=lambda so_far: bar.update(task, completed=so_far.lines),
             )  # fmt: skip
     except OSError as error:  # the place for what is set aside, most often

@@ -14,14 +14,18 @@ from django.db import transaction
 
 from bursar.metering.errors import FAULTS, ReportConflict, ReportsAtFault
 from bursar.metering.models import Backfill
-from bursar.metering.reports import Report
+from bursar.metering.reports import Report, Told
 from bursar.metering.services import post_reports
 
 STEP: Final = 100_000  # reports booked at once
 REQUIRED: Final = ("report_id", "amount_ticks", "period_start", "period_end")
 OPTIONAL: Final = (
-    "category_id", "workspace_id", "is_absolute", "scope", "corrects", "resource_id", "person_id", "user", "job", "labels",
+    "category_id", "workspace_id", "is_absolute", "scope", "corrects", "resource_id", "component", "person_id", "user", "job",
+    "labels",
 )  # fmt: skip
+
+# Given what lines name by resource and component: by place the report that each comes down to, or one of the codes of FAULTS.
+Complete = Callable[[Sequence[Told]], Sequence[Report | str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def backfill(
     *,
     category_id: int | None,
     at: Callable[[], datetime],
+    complete: Complete,
     progress: Callable[[Progress], None] = lambda _progress: None,
     set_aside: TextIO | None = None,
     step: int = STEP,
@@ -86,6 +91,7 @@ def backfill(
                  is a record of its own, also where a text is quoted
     category_id  for files without that column
     at           tells the time
+    complete     knows resources; asked only where the file names any
     set_aside    where lines at fault are written, so that the rest is booked; without it the step is refused. A line that is no
                  CSV is written as it is: open it with `surrogateescape`
     raises       FileNotReadable; BackfillStopped. What was booked before stays, and the same file goes on from there
@@ -104,7 +110,7 @@ def backfill(
         while chunk := list(islice(lines, step)):
             _digest(chunk, digest)
             mark.content_hash = digest.hexdigest()
-            total = _book(chunk, header, category_id, total, mark, at(), set_aside)
+            total = _book(chunk, header, category_id, complete, total, mark, at(), set_aside)
             progress(total)
     return total
 
@@ -130,9 +136,10 @@ def _header(first: _Line | None, category_id: int | None) -> list[str]:
         raise FileNotReadable(f"line {line}: {fields.why}")
     names = [name.strip() for name in fields]
     known = {*REQUIRED, *OPTIONAL}
-    lacking = [name for name in (*REQUIRED, "workspace_id") if name not in names]
-    if category_id is None and "category_id" not in names:
-        lacking.append("category_id")
+    lacking = [name for name in REQUIRED if name not in names]
+    if "resource_id" not in names:
+        lacking += [name for name in ("workspace_id",) if name not in names]
+        lacking += [name for name in ("category_id",) if category_id is None and name not in names]
     strange = [name for name in names if name not in known]
     twice = {name for name in names if names.count(name) > 1}
     if lacking or strange or twice:
@@ -184,6 +191,7 @@ def _book(
     chunk: Sequence[_Line],
     header: list[str],
     category_id: int | None,
+    complete: Complete,
     total: Progress,
     mark: Backfill,
     at: datetime,
@@ -192,12 +200,27 @@ def _book(
     reports: list[Report] = []
     kept: list[_Line] = []
     wrong: list[tuple[Wrong, list[str] | _Unread]] = []
+    by_resource = "resource_id" in header or "component" in header
+    told: list[Told] = []
     for line, fields in chunk:
         try:
-            reports.append(_report(header, fields, category_id))
+            if by_resource:
+                told.append(msgspec.convert(_told(header, fields, category_id), Told))
+            else:
+                reports.append(msgspec.convert(_told(header, fields, category_id), Report))
             kept.append((line, fields))
-        except (ValueError, msgspec.ValidationError) as error:
+        except ValueError as error:
             wrong.append((Wrong(line, "", "invalid", f"{FAULTS['invalid']} {error}"), fields))
+    if by_resource:
+        answers = list(zip(complete(told), told, kept, strict=True))
+        wrong += [
+            (Wrong(line, one.report_id, code, FAULTS[code]), fields)
+            for code, one, (line, fields) in answers
+            if isinstance(code, str)
+        ]
+        reports = [report for report, _, _ in answers if isinstance(report, Report)]
+        kept = [line for report, _, line in answers if isinstance(report, Report)]
+    wrong.sort(key=lambda one: one[0].line)
     try:
         return _post(reports, wrong, len(chunk), total, mark, at, aside)
     except (ReportConflict, ReportsAtFault) as refusal:
@@ -245,15 +268,21 @@ def _post(
     return done
 
 
-def _report(header: list[str], fields: list[str] | _Unread, category_id: int | None) -> Report:
-    """raises   ValueError, msgspec.ValidationError"""
+def _told(header: list[str], fields: list[str] | _Unread, category_id: int | None) -> dict[str, Any]:
+    """What a line says, by the names of a report.
+
+    raises   ValueError
+    """
     if isinstance(fields, _Unread):
         raise ValueError(fields.why)  # noqa: TRY004  nothing is wrong with the type
     if len(fields) != len(header):
         raise ValueError(f"{len(fields)} fields where {len(header)} are expected")
     told: dict[str, Any] = {name: value for name, value in zip(header, fields, strict=True) if value != ""}
     if "labels" in told:
-        told["labels"] = msgspec.json.decode(told["labels"])
+        try:
+            told["labels"] = msgspec.json.decode(told["labels"])
+        except RecursionError:
+            raise ValueError("what `labels` holds is nested too deeply") from None
     if "is_absolute" in told:
         told["is_absolute"] = {"true": True, "false": False, "1": True, "0": False}.get(
             told["is_absolute"].lower(), told["is_absolute"]
@@ -265,4 +294,4 @@ def _report(header: list[str], fields: list[str] | _Unread, category_id: int | N
                 told[name] = int(told[name])
             except ValueError:
                 raise ValueError(f"{name} is not a whole number: {told[name][:40]}") from None
-    return msgspec.convert(told, Report)
+    return told

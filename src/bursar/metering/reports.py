@@ -54,6 +54,29 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         return (self.period_end, self.report_id)
 
 
+class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A report as it may come in: what a resource and its component say already may be left out.
+
+    component   key of the resource's component that was used; "" where `category_id` says which
+    """
+
+    report_id: str
+    amount_ticks: int
+    period_start: datetime
+    period_end: datetime
+    category_id: int | None = None
+    workspace_id: int | None = None
+    component: str = ""
+    is_absolute: bool = False
+    scope: str = ""
+    corrects: str = ""
+    resource_id: int | None = None
+    person_id: int | None = None
+    user: str = ""
+    job: str = ""
+    labels: dict[str, str] = {}
+
+
 _encode: Final = msgspec.json.Encoder().encode
 # msgspec makes each report a dictionary of its own, most of them empty.
 _NO_LABELS: Final[list[tuple[str, str]]] = []

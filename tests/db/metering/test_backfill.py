@@ -47,7 +47,11 @@ def write(path: Path, workspace, count: int, **at_line: dict[str, str]) -> Path:
 
 
 def fill(path: Path, category, **more) -> Progress:
-    return backfill(path, category_id=category.pk, at=lambda: AT, step=10, **more)
+    return backfill(path, category_id=category.pk, at=lambda: AT, complete=no_resources, step=10, **more)
+
+
+def no_resources(told) -> list[str]:
+    raise AssertionError("the file names no resources")
 
 
 def used() -> int:
@@ -102,6 +106,7 @@ def test_backfill__another_file_of_that_name__starts_anew_and_counts_once(tmp_pa
         ("report_id,amount_ticks", "the column period_start is missing"),
         ("report_id,amount_ticks,period_start,period_end,workspace_id,colour", "there is no column colour"),
         ("", "the column report_id is missing"),
+        ("report_id,amount_ticks,period_start,period_end", "the column workspace_id is missing"),
     ],
 )
 def test_backfill__a_header_that_does_not_fit__is_refused(tmp_path, category, header, said) -> None:
@@ -122,6 +127,10 @@ def spoil(path: Path, line: int, content: bytes) -> Path:
 NO_CSV = [
     (b"past-13,\xff,7", "'utf-8' codec can't decode byte 0xff in position 8: invalid start byte"),
     (b'"past-13,1,7', "a quote is opened that is not closed in this line"),
+    (
+        b"past-13,1,7,2026-01-01T12:00:00Z,2026-01-01T13:00:00Z,ada," + b"[" * 50_000,
+        "what `labels` holds is nested too deeply",
+    ),
     (b"x" * 200_000, "field larger than field limit (131072)"),
 ]
 

@@ -5,43 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
 from bursar.accounting.books import EPOCH
 from bursar.catalogue.models import Component
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.errors import Fault, TooManyReports, fault
-from bursar.metering.reports import Report
+from bursar.metering.reports import Report, Told
 from bursar.metering.services import REPORTS_MAX, Answer
 from bursar.metering.together import post_together
 from bursar.provisioning.models import Resource
 from bursar.provisioning.quota import is_metered, scope_of_usage, shared_categories
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, organizations_where
-
-
-class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A report as it may come in: what a resource and its component say already may be left out.
-
-    component   key of the resource's component that was used; "" where `category_id` says which
-    """
-
-    report_id: str
-    amount_ticks: int
-    period_start: datetime
-    period_end: datetime
-    category_id: int | None = None
-    workspace_id: int | None = None
-    component: str = ""
-    is_absolute: bool = False
-    scope: str = ""
-    corrects: str = ""
-    resource_id: int | None = None
-    person_id: int | None = None
-    user: str = ""
-    job: str = ""
-    labels: dict[str, str] = {}
-
 
 # In the place of one that could not be read, so that the others keep theirs; it is never looked at.
 NOTHING: Final = Report("", 0, 0, 0, EPOCH, EPOCH)
@@ -61,15 +35,18 @@ def post_told(
     booked = [one for one in reports if isinstance(one, Report) and one.resource_id is None]
     if len(booked) < len(reports):
         known = {one.index for one in faults}
-        resources = _resources(reports, by, at)
         booked = []
-        for index, one in enumerate(reports):
-            answer: Report | str = NOTHING if index in known else _report(one, resources)
-            if isinstance(answer, str):
-                found.append(fault(index, one.report_id, answer))
-                answer = NOTHING
-            booked.append(answer)
+        for index, answer in enumerate(complete(reports, by=by, at=at)):
+            if isinstance(answer, str) and index not in known:
+                found.append(fault(index, reports[index].report_id, answer))
+            booked.append(NOTHING if isinstance(answer, str) else answer)
     return post_together(reports=booked, faults=found, by=by, at=at)
+
+
+def complete(reports: Sequence[Report | Told], *, by: Person | None, at: datetime) -> list[Report | str]:
+    """By place, the report that each comes down to, or the code of what is wrong with it."""
+    resources = _resources(reports, by, at)
+    return [_report(one, resources) for one in reports]
 
 
 @dataclass(frozen=True, slots=True)
