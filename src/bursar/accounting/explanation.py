@@ -101,7 +101,8 @@ def sentences(told: Explanation) -> list[str]:
                 text = _("an allocation to {where} of at least {more}")
             else:
                 text = _("at least {more} more through allocation {number} to {where}")
-            more = _amount(remedy.ticks, unit)
+            # To be entered as it is said: every digit of it, and none that would be rounded.
+            more = f"{unit.text(unit.writable(remedy.ticks), 63)} {unit.name}"
             parts.append(text.format(where=remedy.workspace, more=more, number=remedy.allocation_id))
         said.append(_("It would be free with {remedies}.").format(remedies=_(", and ").join(parts)))
     if told.free_at is not None:

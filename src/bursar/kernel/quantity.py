@@ -97,6 +97,10 @@ class Unit:
             )
         return ticks
 
+    def writable(self, ticks: int) -> int:
+        """The least amount of at least so many ticks that a decimal can write, for what a person is told to enter."""
+        return ticks + -ticks % self._writable_step
+
     @property
     def _writable_step(self) -> int:
         """How far apart the amounts are that a decimal can write: one second is 0.000277… hours, nine are 0.0025."""

@@ -122,3 +122,9 @@ def test_unit__no_ticks__is_a_mistake() -> None:
 def test_count__in_words__has_thin_spaces_and_is_plain_to_programs() -> None:
     assert f"{Count(99_999_999)}, {Count(-1000)}" == "99\u202f999\u202f999, \u22121\u202f000"
     assert json.dumps({"limit": Count(99_999_999)}) == '{"limit": 99999999}'
+
+
+@pytest.mark.parametrize(("ticks", "expected"), [(0, 0), (1, 9), (9, 9), (11, 18), (3600, 3600), (3601, 3609)])
+def test_writable__core_hours__is_the_next_amount_that_a_decimal_writes(ticks: int, expected: int) -> None:
+    assert HOURS.writable(ticks) == expected
+    assert HOURS.ticks(HOURS.text(expected, 63)) == expected
