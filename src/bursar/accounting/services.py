@@ -213,9 +213,10 @@ def transfer_quota(*, giver: Allocation, taker: Allocation, amount_ticks: int, b
 
 
 @transaction.atomic
-def write_off(*, wallet: Wallet, amount_ticks: int, reason: str, by: Person | None, at: datetime) -> None:
+def write_off(*, wallet: Wallet, amount_ticks: int | None, reason: str, by: Person | None, at: datetime) -> None:
     """Let uncovered usage of an over-time category stand as written off, as its provider.
 
+    amount_ticks   None: all that stands uncovered when it is done
     raises   NotAllowed; ReasonMissing; TextTooLong, TextNotAllowed; AmountNotPositive; WriteOffNotPossible; WriteOffTooLarge
     """
     category = wallet.category
@@ -224,8 +225,12 @@ def write_off(*, wallet: Wallet, amount_ticks: int, reason: str, by: Person | No
     if not reason:
         raise ReasonMissing
     ledger = _open(category, [wallet.pk], by, at)
+    row = ledger.loaded.row_of_wallet[wallet.pk]
+    if amount_ticks is None:
+        # Where nothing stands uncovered one tick is too many, and that is what the refusal says.
+        amount_ticks = int(ledger.book.uncovered[row]) or 1
     with in_units(category.unit):
-        changes = engine.write_off(ledger.book, ledger.loaded.row_of_wallet[wallet.pk], amount_ticks)
+        changes = engine.write_off(ledger.book, row, amount_ticks)
     _journal(ledger, "write_off", changes, {}, Kind.WRITE_OFF, reason=reason)
     ledger.tell("usage.written_off", "wallet", wallet.pk, wallet.pk, amount_ticks=amount_ticks, reason=reason)
     ledger.finish()

@@ -36,6 +36,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 WALLET: Final = typer.Argument(help="The wallet's number; `bursar ledger wallets` lists them.", show_default=False)
+TICKS: Final = typer.Option("--ticks", help="The amount is in ticks, the category's smallest unit; --json tells those.")
 JSON: Final = typer.Option("--json", help="For programs: JSON, amounts in ticks.")
 WRONG_INPUT: Final = 2
 
@@ -126,12 +127,16 @@ def _amount(ticks: int | None, unit: "Unit") -> str:
     return _("no bound") if ticks is None else unit.text(ticks)
 
 
-def _ticks(text: str, unit: "Unit", option: str) -> int:
+def _ticks(text: str, unit: "Unit", option: str, *, in_ticks: bool = False) -> int:
+    """An amount as it was typed: in the category's unit, or as whole ticks."""
     from django.utils.translation import gettext
 
     from bursar.kernel.errors import DomainError
+    from bursar.kernel.quantity import Unit
     from bursar.kernel.refusals import words
 
+    if in_ticks:
+        unit = Unit(_("ticks"), 1)
     try:
         return unit.ticks(text)
     except DomainError as refusal:
@@ -388,7 +393,8 @@ def what_if(
         typer.Option(
             "--try",
             help="Repeat it: allocate, change, revoke, transfer, write-off, charge or rate (an amount each day), then what "
-            "it needs as name=value: wallet, source, allocation, to, quota, amount, at, start, end, priority. "
+            "it needs as name=value: wallet, source, allocation, to, quota, amount, at, start, end, priority; quota_ticks or "
+            "amount_ticks where the unit cannot write it. "
             "--try 'rate amount=120' --try 'change allocation=7 quota=5000 at=2026-05-01'",
         ),
     ] = None,
@@ -465,7 +471,8 @@ def what_if(
 
 _NAMES: Final[Mapping[str, str]] = {
     "wallet": "wallet_id", "source": "source_id", "allocation": "allocation_id", "to": "to_allocation_id",
-    "quota": "quota_ticks", "amount": "amount_ticks", "at": "at", "start": "start", "end": "end", "priority": "priority",
+    "quota": "quota_ticks", "amount": "amount_ticks", "quota_ticks": "quota_ticks", "amount_ticks": "amount_ticks",
+    "at": "at", "start": "start", "end": "end", "priority": "priority",
 }  # fmt: skip
 
 
@@ -486,8 +493,8 @@ def _step(text: str, wallet: "Wallet") -> "Step":
         key, equals, value = part.partition("=")
         if not equals or key not in _NAMES:
             wrong(_("“{part}” is not name=value with one of: {names}.").format(part=part, names=", ".join(_NAMES)))
-        if key in {"quota", "amount"}:
-            fields[_NAMES[key]] = _ticks(value, wallet.category.unit, "--try")
+        if _NAMES[key] in {"quota_ticks", "amount_ticks"}:
+            fields[_NAMES[key]] = _ticks(value, wallet.category.unit, "--try", in_ticks=key == _NAMES[key])
         elif key in {"at", "start", "end"}:
             fields[_NAMES[key]] = _instant(value, "--try")
         elif key == "source" and value == "provider":
@@ -829,17 +836,21 @@ def checkpoints(category: Annotated[int | None, typer.Option(help="Only this pro
 @with_ledger
 def write_off(
     wallet: Annotated[int, WALLET],
-    amount: Annotated[str, typer.Argument(help="In the category's unit.")],
+    amount: Annotated[str | None, typer.Argument(help="In the category's unit; or --all.", show_default=False)] = None,
+    *,
     reason: Annotated[str, typer.Option(help="Kept with what is written off.")],
+    everything: Annotated[bool, typer.Option("--all", help="All that stands uncovered.")] = False,
+    in_ticks: Annotated[bool, TICKS] = False,
 ) -> None:
     """Let uncovered usage stand as written off."""
     from bursar.accounting import services
 
+    if everything is (amount is not None):
+        fail(_("Name one of: an amount, --all."), WRONG_INPUT)
     found = _wallet(wallet)
     unit = found.category.unit
-    services.write_off(
-        wallet=found, amount_ticks=_ticks(amount, unit, "AMOUNT"), reason=reason[:500], by=None, at=_now()
-    )
+    ticks = None if amount is None else _ticks(amount, unit, "AMOUNT", in_ticks=in_ticks)
+    services.write_off(wallet=found, amount_ticks=ticks, reason=reason[:500], by=None, at=_now())
     facts = {
         "uncovered": f"{unit.text(found.uncovered_ticks)} {unit.name}",
         "written_off": f"{unit.text(found.written_off_ticks)} {unit.name}",
@@ -855,13 +866,15 @@ def transfer(
     giver: Annotated[int, typer.Argument(help="The number of the allocation that gives.")],
     taker: Annotated[int, typer.Argument(help="The number of the allocation that takes, of the same source.")],
     amount: Annotated[str, typer.Argument(help="In the category's unit; at most what is unused.")],
+    in_ticks: Annotated[bool, TICKS] = False,
 ) -> None:
     """Move unused quota between two allocations of one source, in one step."""
     from bursar.accounting import services
 
     gives, takes = _allocation(giver), _allocation(taker)
     unit = gives.category.unit
-    services.transfer_quota(giver=gives, taker=takes, amount_ticks=_ticks(amount, unit, "AMOUNT"), by=None, at=_now())
+    ticks = _ticks(amount, unit, "AMOUNT", in_ticks=in_ticks)
+    services.transfer_quota(giver=gives, taker=takes, amount_ticks=ticks, by=None, at=_now())
     facts = {
         "giver": gives.pk,
         "left": f"{unit.text(gives.quota_ticks)} {unit.name}",

@@ -139,6 +139,38 @@ def test_write_off_and_transfer__from_the_shell__are_done_or_refused_in_words(na
     )
 
 
+def test_write_off__a_remainder_that_the_unit_cannot_write__goes_by_ticks_or_as_all(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    now = timezone.now()
+    words = ("write-off", wallet.pk, "--reason", "The node was broken.")
+    assert run(*words, "--all").output == "Only 0 core-hours stands uncovered here; no more can be written off.\n"
+    post_reports(reports=[make_report(wallet.workspace, wallet.category, 18, until=now)], by=None, at=now)
+    done = run(*words, "11", "--ticks")
+    assert (
+        done.output
+        == "Written off. 0.001944444444 core-hours stands uncovered, 0.003055555556 core-hours is written off.\n"
+    )
+    done = run(*words, "--all")
+    assert done.output == "Written off. 0 core-hours stands uncovered, 0.005 core-hours is written off.\n"
+    assert (run(*words).exit_code, run(*words, "1", "--all").exit_code) == (2, 2)
+    assert "1.5 ticks cannot be counted exactly" in " ".join(run(*words, "1.5", "--ticks").output.split())
+    moved = run("transfer", nation.to_chemistry.pk, nation.to_physics.pk, "36", "--ticks")
+    assert f"allocation {nation.to_physics.pk} has 600.01 core-hours" in moved.output
+
+
+def test_explain__what_would_free_it__can_be_entered(nation: Nation) -> None:
+    wallet = nation.wallet(nation.physics)
+    now = timezone.now()
+    post_reports(reports=[make_report(wallet.workspace, wallet.category, 10, until=now)], by=None, at=now)
+    told = run("explain", wallet.pk)
+    more = "at least 0.005 core-hours more through allocation"  # 11 ticks would do, which no decimal writes
+    assert f"It would be free with {more} {nation.to_physics.pk} to Lattice physics." in told.output
+    tried = f"change allocation={nation.to_physics.pk} quota_ticks={600 * 3600 + 18}"
+    until = now + timedelta(days=1)
+    state = json.loads(run("what-if", wallet.pk, "--until", until.isoformat(), "--try", tried, "--json").output)
+    assert state["wallets"][0]["available_ticks"] == 8
+
+
 def past(path: Path, wallet: Wallet, count: int) -> Path:
     """A file of usage of the past: an hour's tick in each line."""
     day = "2026-01-01T{:02}:00:00Z"
