@@ -242,9 +242,27 @@ def test_replay__steps_that_nothing_can_do__are_refused_and_change_nothing(tmp_p
     }  # fmt: skip
 
 
+def step(op: str, at: int, amount: int, **more: Any) -> dict[str, Any]:
+    return {"op": op, "at": at, "wallet": "a", "amount": amount, **more}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ('{"name": ' + "[" * 50_000, "line 2: it is nested too deeply"),
+        (
+            json.dumps({**ODD, "wallets": ["a", "b" * 201]}),
+            "line 2: a name has at most 200 characters - at `$.wallets[1]`",
+        ),
+        (json.dumps({**ODD, "wallets": ["a\0"]}), "line 2: a name holds no NUL - at `$.wallets[0]`"),
+        (
+            json.dumps({**ODD, "steps": [step("charge", 0, 1, scope="\0")]}),
+            "line 2: a name holds no NUL - at `$.steps[0].scope`",
+        ),
+        (
+            json.dumps({**ODD, "steps": [step("level", 5, 1, used_at=0)]}),
+            "line 2: a level counts at its own step's time: only a charge has `used_at` - at `$.steps[0]`",
+        ),
         ("{", "line 2: Input data was truncated"),
         ("[]", "line 2: Expected `object`, got `array`"),
         ('{"charged":"often","wallets":[],"steps":[]}', "line 2: Invalid enum value 'often' - at `$.charged`"),

@@ -37,7 +37,7 @@ class _Charge(_Step, tag="charge"):
 class _Level(_Step, tag="level"):
     wallet: str
     amount: int
-    used_at: int | None = None
+    used_at: int | None = None  # read to be refused in words
     scope: str | None = None
 
 
@@ -53,7 +53,8 @@ class _Scenario(msgspec.Struct):
 
 
 _check = msgspec.json.Decoder(_Scenario).decode
-# A batch of a century is enough; the calendar of a database ends somewhere.
+# What the database takes, so that both players play the same: its texts, and a century, for its calendar ends somewhere.
+_NAME_MAX = 200
 _TIME_MAX = 100 * 366 * 24 * 3600
 
 
@@ -67,6 +68,10 @@ def read_scenario(line: str | bytes) -> Mapping[str, Any]:
         raw = msgspec.json.decode(line)
     except msgspec.DecodeError as fault:
         raise ValueError(str(fault)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    for number, name in enumerate(told.wallets):
+        _check_name(name, f"$.wallets[{number}]")
     if len(set(told.wallets)) < len(told.wallets):
         raise ValueError("a wallet is named twice - at `$.wallets`")
     if told.grace is not None and not 0 <= told.grace <= _TIME_MAX:
@@ -74,6 +79,12 @@ def read_scenario(line: str | bytes) -> Mapping[str, Any]:
     before = None
     for number, step in enumerate(told.steps):
         times = [getattr(step, name, None) for name in ("at", "start", "end", "used_at")]
+        if isinstance(step, _Level) and step.used_at is not None:
+            raise ValueError(
+                f"a level counts at its own step's time: only a charge has `used_at` - at `$.steps[{number}]`"
+            )
+        if isinstance(step, _Charge | _Level) and step.scope:
+            _check_name(step.scope, f"$.steps[{number}].scope")
         if any(time is not None and abs(time) > _TIME_MAX for time in times):
             raise ValueError(f"a time lies more than a century away - at `$.steps[{number}]`")
         if abs(getattr(step, "priority", None) or 0) >= 2**15:
@@ -86,3 +97,10 @@ def read_scenario(line: str | bytes) -> Mapping[str, Any]:
         raw.pop("grace", None)
     assert isinstance(raw, dict)
     return raw
+
+
+def _check_name(name: str, place: str) -> None:
+    if len(name) > _NAME_MAX:
+        raise ValueError(f"a name has at most {_NAME_MAX} characters - at `{place}`")
+    if "\0" in name:
+        raise ValueError(f"a name holds no NUL - at `{place}`")
