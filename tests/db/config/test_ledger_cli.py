@@ -246,6 +246,35 @@ def step(op: str, at: int, amount: int, **more: Any) -> dict[str, Any]:
     return {"op": op, "at": at, "wallet": "a", "amount": amount, **more}
 
 
+# A refused step settles nothing, a level that is as it was settles the kind, and a charge of the whole is always taken.
+MIXED = [
+    (
+        [step("level", 0, -1), step("charge", 1, 5, scope="s"), step("level", 2, 9), step("charge", 3, 1)],
+        [1, 0, 1, 0],
+        6,
+    ),
+    ([step("charge", 0, -5, scope="s"), step("level", 1, 3), step("level", 2, 3, scope="s")], [1, 0, 1], 3),
+    (
+        [step("charge", 0, 2), step("level", 1, 2), step("charge", 2, 1, scope="s"), step("level", 3, 4)],
+        [0, 0, 1, 0],
+        4,
+    ),
+    ([step("level", 0, 0, scope="s"), step("level", 1, 4), step("level", 2, 4, scope="")], [0, 1, 1], 0),
+    ([step("charge", 0, 0, scope="s"), step("level", 1, 4)], [0, 1], 0),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("through", [(), ("--database",)])
+@pytest.mark.parametrize(("steps", "refused", "used"), MIXED)
+def test_replay__levels_of_scopes_and_of_the_whole__are_never_mixed(tmp_path, through, steps, refused, used) -> None:
+    file = tmp_path / "mixed.jsonl"
+    file.write_text(json.dumps({"charged": "once", "wallets": ["a"], "steps": steps}))
+    got = json.loads(run("replay", file, "--json", *through).output)
+    assert [state["refused"] for state in got] == [bool(one) for one in refused]
+    assert got[-1]["wallets"]["a"]["used"] == used
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

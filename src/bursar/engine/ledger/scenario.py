@@ -23,8 +23,8 @@ AHEAD_MAX: Final = 5 * 60  # seconds; usage that lies further ahead is refused
 
 
 class NotPlayed(Exception):
-    """A step that nothing can do: it names what there is not (such as an allocation whose making was refused), or a time
-    that lies ahead."""
+    """A step that nothing can do: it names what there is not (such as an allocation whose making was refused), a time that
+    lies ahead, or a level of a scope where the wallet takes those of the whole, or the other way round."""
 
 
 def named(names: Mapping[str, Any], name: str) -> Any:
@@ -36,7 +36,10 @@ def named(names: Mapping[str, Any], name: str) -> Any:
 
 
 class Player:
-    """A book with names, and the levels of scopes beside it."""
+    """A book with names, and the levels of scopes beside it.
+
+    _scoped   by wallet, whether its levels are of scopes (or of the whole), as the first step that was booked settled it
+    """
 
     def __init__(self, scenario: Mapping[str, Any]) -> None:
         charged = Charged(scenario["charged"])
@@ -46,6 +49,7 @@ class Player:
         self.wallets: dict[str, int] = {}
         self.allocations: dict[str, int] = {}
         self._levels: dict[tuple[str, str], int] = {}
+        self._scoped: dict[str, bool] = {}
         self.book.add_wallets(len(scenario["wallets"]))
         for row, name in enumerate(scenario["wallets"]):
             self.wallets[name] = row
@@ -112,21 +116,25 @@ class Player:
                 raise ValueError(f"unknown step {other!r}")
 
     def _report(self, step: Mapping[str, Any]) -> None:
-        wallet, scope = step["wallet"], step.get("scope")
+        wallet, scope, level = step["wallet"], step.get("scope") or "", step["op"] == "level"
         row, amount = named(self.wallets, wallet), step["amount"]
         if step.get("used_at", step["at"]) > step["at"] + AHEAD_MAX:
             raise NotPlayed("used_at")
-        if step["op"] == "level":
+        if (scope or level) and self._scoped.get(wallet, bool(scope)) != bool(scope):
+            raise NotPlayed("scope")
+        if level:
             if amount < 0:
                 raise NegativeUsage(wallets=(row,))
-            amount -= int(self.book.used[row]) if scope is None else self._levels.get((wallet, scope), 0)
+            amount -= self._levels.get((wallet, scope), 0) if scope else int(self.book.used[row])
         if amount:
             if abs(amount) > MAX:
                 raise Overflow
             rows, amounts = np.array([row]), np.array([amount], dtype=np.int64)
             post(self.book, rows, amounts, step.get("used_at", step["at"]))
-        if scope is not None:
+        if scope:
             self._levels[wallet, scope] = self._levels.get((wallet, scope), 0) + amount
+        if scope or level:
+            self._scoped[wallet] = bool(scope)
 
 
 def replay(scenario: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
