@@ -901,19 +901,27 @@ def replay(
     """Play scenarios and say what stands after each step. A line that is no scenario ends it with 2.
 
     Without --json each line is held against the `expect` it brings: all of it where `tree` is true, else `refused` and `used`;
-    ends with 1 when one differs.
+    ends with 1 when one differs. With --database one whose `grace` is not whole days is not played (null with --json): the
+    others are, and it ends with 2 where none differs.
     """
+    from bursar.engine.ledger.scenario import NotPlayable
     from bursar.engine.ledger.scenario import replay as play
     from bursar.engine.ledger.scenario_file import read_scenario
 
     if database:
         _setup(new_tables=True)
         from bursar.metering.replay import play_in_database as play  # type: ignore[assignment]
-    differing = 0
+    differing = left_out = 0
     for number, line in _lines(file):
         try:
             scenario = read_scenario(line)
             got = list(play(scenario))
+        except NotPlayable as why:
+            left_out += 1
+            err.print(f"line {number}: not played: {why}", style="red", markup=False, soft_wrap=True)
+            if as_json:
+                sys.stdout.write("null\n")
+            continue
         except ValueError as wrong:
             fail(f"line {number}: {wrong}", WRONG_INPUT)
         if as_json:
@@ -924,8 +932,8 @@ def replay(
         refused = sum(one["refused"] for one in got)
         name = str(scenario.get("name", number))
         out.print(f"{name:<28} {len(got):>4} steps {refused:>3} refused  {said}", markup=False, soft_wrap=True)
-    if differing:
-        raise typer.Exit(1)
+    if differing or left_out:
+        raise typer.Exit(1 if differing else WRONG_INPUT)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from bursar.accounting.books import Loaded, read
 from bursar.accounting.models import Allocation, Wallet
 from bursar.catalogue.models import Charging, ProductCategory, ProductType, ServiceProvider
 from bursar.engine.ledger import available_everywhere
-from bursar.engine.ledger.scenario import GRACE_DEFAULT, NotPlayed, named
+from bursar.engine.ledger.scenario import GRACE_DEFAULT, NotPlayable, NotPlayed, named
 from bursar.engine.ledger.scenario import replay as play
 from bursar.engine.ledger.scenario_file import read_scenario
 from bursar.kernel.errors import DomainError
@@ -31,7 +31,7 @@ def replay(lines: Iterable[str | bytes], *, database: bool) -> Iterator[list[dic
     """For each scenario, a line of JSON, the state after each of its steps.
 
     database   through the posting service instead of the engine alone; nothing of it remains
-    raises     ValueError where a line is no scenario
+    raises     ValueError where a line is no scenario; NotPlayable
     """
     for line in lines:
         if line.strip():
@@ -40,6 +40,7 @@ def replay(lines: Iterable[str | bytes], *, database: bool) -> Iterator[list[dic
 
 
 def play_in_database(scenario: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """raises   NotPlayable"""
     with transaction.atomic():
         try:
             player = Player(scenario)
@@ -52,13 +53,13 @@ class Player:
     """A category with wallets of its own, made for a scenario."""
 
     def __init__(self, scenario: Mapping[str, Any]) -> None:
+        once = scenario["charged"] == "once"
+        grace = 0 if once else scenario.get("grace", GRACE_DEFAULT)
+        if grace % DAY_SECONDS or grace > GRACE_DAYS_MAX * DAY_SECONDS:
+            raise NotPlayable(f"in the database `grace` is whole days, at most {GRACE_DAYS_MAX} - at `$.grace`")
         provider = ServiceProvider.objects.create(
             organization=Organization.objects.create(name="scenario", slug="scenario-provider"), authorized_at=ZERO
         )
-        once = scenario["charged"] == "once"
-        grace = scenario.get("grace", GRACE_DEFAULT)
-        if grace % DAY_SECONDS or grace > GRACE_DAYS_MAX * DAY_SECONDS:
-            raise ValueError(f"in the database `grace` is whole days, at most {GRACE_DAYS_MAX} - at `$.grace`")
         self.category = ProductCategory.objects.create(
             provider=provider,
             name="scenario",

@@ -275,6 +275,21 @@ def test_replay__levels_of_scopes_and_of_the_whole__are_never_mixed(tmp_path, th
     assert got[-1]["wallets"]["a"]["used"] == used
 
 
+@pytest.mark.django_db
+def test_replay__grace_of_half_a_day__is_left_out_of_the_database_alone(tmp_path) -> None:
+    file = tmp_path / "grace.jsonl"
+    short = {"charged": "over_time", "grace": 43200, "wallets": ["a"], "steps": [step("charge", 0, 1)]}
+    level = {**short, "charged": "once", "name": "level"}  # which knows no grace
+    file.write_text("".join(json.dumps(one) + "\n" for one in (short, level)))
+    said = "line 1: not played: in the database `grace` is whole days, at most 366 - at `$.grace`\n"
+    told = run("replay", file, "--database")
+    assert (told.exit_code, told.stderr) == (2, said)
+    assert told.stdout.split() == ["level", "1", "steps", "0", "refused", "nothing", "to", "hold", "it", "against"]
+    got = run("replay", file, "--database", "--json").stdout.splitlines()
+    assert (len(got), got[0], json.loads(got[1])[0]["wallets"]["a"]["used"]) == (2, "null", 1)
+    assert run("replay", file).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

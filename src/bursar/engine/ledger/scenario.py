@@ -27,6 +27,10 @@ class NotPlayed(Exception):
     lies ahead, or a level of a scope where the wallet takes those of the whole, or the other way round."""
 
 
+class NotPlayable(ValueError):
+    """A scenario that only the engine can play, not the database; the text says why."""
+
+
 def named(names: Mapping[str, Any], name: str) -> Any:
     """raises   NotPlayed"""
     try:
