@@ -29,6 +29,7 @@ class Event(models.Model):
             models.Index(fields=["project_id", "-id"], name="event_project"),
             models.Index(fields=["provider_id", "id"], name="event_provider"),
             models.Index(fields=["actor_id", "-id"], name="event_actor"),
+            models.Index(fields=["-at", "-id"], name="event_at"),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,5 @@
 """The questions that read, each for a given viewer at a given instant. What a viewer may not see is not there."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -363,14 +361,6 @@ def workspace_of(owner: Organization | Project | Person) -> Workspace:
 
 
 # ------------------------------------------------------------------------------------------------ what happened
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event with the name of who did it; "" = the system."""
-
-    event: Event
-    actor: str
-
-
 def events_of(scope: Scope, viewer: Person, at: datetime) -> QuerySet[Event]:
     """What happened in an organization (its projects included), in a project, or anywhere (None); newest first.
 
@@ -378,16 +368,9 @@ def events_of(scope: Scope, viewer: Person, at: datetime) -> QuerySet[Event]:
     """
     if isinstance(scope, Project):
         require(viewer, Permission.VIEW_PROJECT, scope, at)
-        return Event.objects.filter(project_id=scope.pk).order_by("-id")
+        return Event.objects.filter(project_id=scope.pk).order_by("-at", "-id")
     if isinstance(scope, Organization):
         require(viewer, Permission.VIEW_ORGANIZATION, scope, at)
-        return Event.objects.filter(Q(organization_id=scope.pk) | Q(provider_id=scope.pk)).order_by("-id")
+        return Event.objects.filter(Q(organization_id=scope.pk) | Q(provider_id=scope.pk)).order_by("-at", "-id")
     require(viewer, Permission.READ_PLATFORM, None, at)
-    return Event.objects.order_by("-id")
-
-
-def told(events: Iterable[Event]) -> list[Told]:
-    """Put the names to the events; one query however many there are."""
-    events = list(events)
-    names = dict(Person.objects.filter(pk__in={e.actor_id for e in events}).values_list("pk", "full_name"))
-    return [Told(event, names.get(event.actor_id, "") if event.actor_id else "") for event in events]
+    return Event.objects.order_by("-at", "-id")

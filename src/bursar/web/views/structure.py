@@ -22,6 +22,7 @@ from bursar.structure.models import Invitation, Membership, Organization, Person
 from bursar.structure.roles import PROJECT_ROLES, Permission, Role, organizations_where, require, roles_to_give
 from bursar.structure.services.memberships import require_to_give
 from bursar.web.forms import refusals_in
+from bursar.web.happenings import told
 from bursar.web.http import back, page, refusals_as_messages
 from bursar.web.listing import Column, Filter, Listing
 from bursar.web.panels import Panel, register
@@ -639,7 +640,6 @@ def _history(request: HttpRequest, scope: Project | Organization | None) -> List
             "at": Column(gettext_lazy("When")),
             "kind": Column(gettext_lazy("What")),
             "actor": Column(gettext_lazy("By whom")),
-            "facts": Column(gettext_lazy("Facts")),
         },
         per_page=50,
         id="history",
@@ -651,23 +651,23 @@ def project_history(request: HttpRequest, pk: int) -> HttpResponse:
     row = selectors.project_seen(pk, viewer, at)
     context = _with_path(scope_page(request, row, "history"), row, viewer, at)
     context["listing"] = _history(request, row)
-    context["told"] = selectors.told(context["listing"].rows)
+    context["told"] = told(context["listing"].rows, viewer, at, within=row)
     return page(request, "bursar/structure/project_history.html", context)
 
 
 def organization_history(request: HttpRequest, pk: int) -> HttpResponse:
-    row = selectors.organization_seen(pk, viewer_of(request), at_of(request))
+    viewer, at = viewer_of(request), at_of(request)
+    row = selectors.organization_seen(pk, viewer, at)
     context = scope_page(request, row, "history")
     context["listing"] = _history(request, row)
-    context["told"] = selectors.told(context["listing"].rows)
+    context["told"] = told(context["listing"].rows, viewer, at, within=row)
     return page(request, "bursar/structure/organization_history.html", context)
 
 
 def operator_events(request: HttpRequest) -> HttpResponse:
     listing = _history(request, None)
-    return page(
-        request, "bursar/structure/operator_events.html", {"listing": listing, "told": selectors.told(listing.rows)}
-    )
+    context = {"listing": listing, "told": told(listing.rows, viewer_of(request), at_of(request))}
+    return page(request, "bursar/structure/operator_events.html", context)
 
 
 # ------------------------------------------------------------------------------------------------ the first page
