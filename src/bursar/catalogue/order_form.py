@@ -9,7 +9,8 @@
      "x-order": ["flavor", "gpu", "model"]}
 
 Beyond JSON Schema: `x-labels` (a value's text -> what is shown for it), `x-when` (asked, and so required, only when an
-earlier property has one of these values), `x-order` (the database does not keep the order of properties), and the
+earlier property has one of these values), `x-pattern-words` (what is said to whoever writes what the pattern does not
+allow), `x-order` (the database does not keep the order of properties), and the
 formats `multiline` and `ssh-public-key` of strings. There are no nested objects, lists, references or free additional
 properties.
 """
@@ -83,6 +84,7 @@ _META: Final[Mapping[str, Any]] = {
                 "minLength": {"type": "integer", "minimum": 0, "maximum": TEXT_LENGTH_MAX},
                 "maxLength": {"type": "integer", "minimum": 1, "maximum": TEXT_LENGTH_MAX},
                 "pattern": {"type": "string", "minLength": 1, "maxLength": PATTERN_LENGTH_MAX},
+                "x-pattern-words": {"type": "string", "minLength": 1, "maxLength": 200},
                 "format": {"enum": list(FORMATS)},
                 "minimum": {"type": "number", "minimum": -INTEGER_MAX, "maximum": INTEGER_MAX},
                 "maximum": {"type": "number", "minimum": -INTEGER_MAX, "maximum": INTEGER_MAX},
@@ -106,7 +108,7 @@ _META: Final[Mapping[str, Any]] = {
 }
 
 _KEYWORDS_OF: Final = {
-    "string": {"enum", "x-labels", "minLength", "maxLength", "pattern", "format"},
+    "string": {"enum", "x-labels", "minLength", "maxLength", "pattern", "x-pattern-words", "format"},
     "integer": {"enum", "x-labels", "minimum", "maximum"},
     "number": {"enum", "x-labels", "minimum", "maximum"},
     "boolean": set[str](),
@@ -443,7 +445,18 @@ def _value_message(spec: Mapping[str, Any], error: Any) -> str:
         case "maximum":
             return _("It may be at most %(limit)s.") % {"limit": limit}
         case _:
-            return _("It does not have the form %(pattern)s.") % {"pattern": limit}
+            wrong_itself = error.instance == spec.get("default")
+            return pattern_words({**spec, "default": ""} if wrong_itself else spec)
+
+
+def pattern_words(spec: Mapping[str, Any]) -> str:
+    """What is asked of a text that a pattern bounds, in the provider's words where there are any."""
+    said = str(spec.get("x-pattern-words") or spec.get("description") or "")
+    if said:
+        return said
+    if spec.get("default"):
+        return _("It does not have the form that is asked for, such as “%(example)s”.") % {"example": spec["default"]}
+    return _("It does not have the form that is asked for.")
 
 
 def values_from_post(schema: Mapping[str, Any], posted: Mapping[str, str], prefix: str = "") -> dict[str, Any]:

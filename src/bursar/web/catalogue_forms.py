@@ -625,6 +625,12 @@ class FormFieldForm(_Form):
         label=_("At most"), max_length=20, required=False, help_text=_("Value, or length of a text.")
     )
     pattern = forms.CharField(label=_("Pattern"), max_length=200, required=False, help_text=_("A regular expression."))
+    pattern_words = forms.CharField(
+        label=_("What the pattern asks for"),
+        max_length=200,
+        required=False,
+        help_text=_("In words, with an example: told to whoever writes something else. Without it the help is told."),
+    )
     when_property = forms.CharField(label=_("Only when the field"), max_length=40, required=False)
     when_values = forms.CharField(
         label=_("has one of"), max_length=500, required=False, help_text=_("Separated by commas; yes or no.")
@@ -664,6 +670,8 @@ class FormFieldForm(_Form):
                 spec[word] = _typed("number", text.strip())
         if typed["pattern"]:
             spec["pattern"] = typed["pattern"]
+            if typed["pattern_words"]:
+                spec["x-pattern-words"] = typed["pattern_words"]
         if typed["default"]:
             spec["default"] = _typed(spec["type"], typed["default"])
         if typed["when_property"]:
@@ -712,6 +720,7 @@ def rows_of_schema(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "least": _text(spec.get("minLength" if is_text else "minimum", "")),
                 "most": _text(spec.get("maxLength" if is_text else "maximum", "")),
                 "pattern": spec.get("pattern", ""),
+                "pattern_words": spec.get("x-pattern-words", ""),
                 "when_property": when.get("property", ""),
                 "when_values": ", ".join(_text(value) for value in when.get("is", ())),
             }

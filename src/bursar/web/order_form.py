@@ -16,7 +16,14 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from bursar.catalogue.errors import InvalidForm
-from bursar.catalogue.order_form import FormField, asked_fields, form_fields, validate_values, values_from_post
+from bursar.catalogue.order_form import (
+    FormField,
+    asked_fields,
+    form_fields,
+    pattern_words,
+    validate_values,
+    values_from_post,
+)
 
 
 class SchemaForm(forms.Form):
@@ -99,6 +106,7 @@ def _shown(field: FormField) -> forms.Field:
     pattern = spec.get("pattern", "")
     if pattern.startswith("^") and pattern.endswith("$") and isinstance(widget, forms.TextInput):
         widget.attrs["pattern"] = for_browsers(pattern[1:-1])
+        widget.attrs["title"] = pattern_words(spec)  # which the browser adds to its own complaint
     return forms.CharField(
         min_length=spec.get("minLength"), max_length=spec.get("maxLength"), strip=False, widget=widget, **common
     )
