@@ -178,6 +178,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What a change order asks for.
+
+    what            a component's title, or "plan"
+    before, after   a limit in `unit`, or the plan's name; None = there was none
+    """
+
+    what: str
+    before: Any
+    after: Any
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OrderDetails:
     """Everything the page of an order shows, for one viewer."""
 
@@ -191,7 +205,7 @@ class OrderDetails:
     may_cancel: bool
     may_retry: bool
     may_handle: bool
-    changes: list[tuple[str, str, str]]
+    changes: list[Change]
     messages: list[ProviderMessage]
     held_by: list[str]
     may_agree: bool
@@ -313,20 +327,21 @@ def _budget_step(order: Order, decisions: Sequence[OrderDecision], state: OrderS
     return [Step("budget", said, order.closed_at, None)]
 
 
-def _changes(order: Order) -> list[tuple[str, str, str]]:
-    """(component or "plan", before, after) of what a change order asks for."""
+def _changes(order: Order) -> list[Change]:
     if order.kind != Order.Kind.CHANGE:
         return []
-    titles = dict(order.offering.components.values_list("key", "title"))
+    known = {
+        key: (title, unit) for key, title, unit in order.offering.components.values_list("key", "title", "unit_name")
+    }
     before = order.before.get("limits", {})
-    rows = [
-        (titles.get(key, key), str(before.get(key, "–")), str(limit))
-        for key, limit in order.limits.items()
-        if before.get(key) != limit
-    ]
+    rows = []
+    for key, limit in order.limits.items():
+        if before.get(key) != limit:
+            title, unit = known.get(key, (key, ""))
+            rows.append(Change(title, before.get(key), limit, unit))
     if order.before.get("plan") != order.plan_id:
         old = Plan.objects.filter(pk=order.before.get("plan")).values_list("name", flat=True).first()
-        rows.insert(0, ("plan", old or "–", order.plan.name))
+        rows.insert(0, Change("plan", old, order.plan.name))
     return rows
 
 
