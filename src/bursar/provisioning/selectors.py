@@ -669,6 +669,11 @@ class ResourceDetails:
         return _progress(self.open_order, self.messages)
 
 
+def open_order_on(resource: Resource) -> Order | None:
+    """The order on a resource that is not closed; there is one at most."""
+    return _orders().filter(resource=resource, state__in=OPEN_ORDER_STATES).first()
+
+
 def resource_details(
     viewer: Person, resource_id: int, *, at: datetime, zone: tzinfo, days: int = USAGE_DAYS
 ) -> ResourceDetails:
@@ -690,7 +695,7 @@ def resource_details(
         by_person=usage_by_person(resource, only=None if sees_people else viewer, since=at - timedelta(days=days)),
         locked=list(quota.locked_resources([resource], at=at).get(resource.pk, ())),
         members=[ResourceMember(person, usernames.get(person.pk, "")) for person in users],
-        open_order=_orders().filter(resource=resource, state__in=OPEN_ORDER_STATES).first(),
+        open_order=open_order_on(resource),
         facts=resource_history(resource),
         mark=UsageMark.objects.filter(offering=resource.offering, backend=resource.offering.backend).first(),
         may_order=may(viewer, Permission.PLACE_ORDER, resource.workspace, at),

@@ -232,6 +232,7 @@ def resource_change(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, _("The change was ordered."))
             return redirect("order", order.pk)
     parts["preview"] = _preview(request, parts, row)
+    parts["open_order"] = selectors.open_order_on(row)
     return page(request, "bursar/resources/change.html", parts, form=form)
 
 
