@@ -100,6 +100,13 @@ def orders_for(viewer: Person, *, at: datetime) -> QuerySet[Order]:
     return _orders().filter(where).order_by("-created_at", "-pk")
 
 
+def open_orders_by(viewer: Person) -> QuerySet[Order]:
+    """The orders that the viewer placed and that are not closed, newest first."""
+    if not _sees_own(viewer):
+        return _orders().none()
+    return _orders().filter(created_by=viewer, state__in=OPEN_ORDER_STATES).order_by("-created_at", "-pk")
+
+
 def _sees_own(viewer: Person) -> bool:
     """Whether having placed an order is enough to see it: for people it is, for a token only if it reads everywhere."""
     limits = viewer.limits

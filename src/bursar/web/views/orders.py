@@ -582,6 +582,22 @@ def awaiting_panel(viewer: Viewer) -> Panel | None:
     )
 
 
+@register("orders_open", order=13)
+def open_panel(viewer: Viewer) -> Panel | None:
+    assert viewer.person is not None
+    rows = list(selectors.open_orders_by(viewer.person)[:9])
+    if not rows:
+        return None
+    return Panel(
+        gettext_lazy("My open orders"),
+        "bursar/orders/_awaiting_panel.html",
+        icon="shopping-cart",
+        data=rows[:8],
+        url=reverse("orders"),
+        count=len(rows),
+    )
+
+
 @register("work_awaited", order=12)
 def work_panel(viewer: Viewer) -> Panel | None:
     assert viewer.person is not None
