@@ -438,17 +438,27 @@ class DrawPreview:
     """What an order may draw of a category, and how that compares with what is left.
 
     wanted_ticks   beyond what the resource has drawn already; None = drawn as it is used: nobody can say in advance
+    used_ticks     that are expected to be drawn in a month by use; None = nothing was said
     """
 
     category: ProductCategory
     wanted_ticks: int | None
     state: WalletState | None
+    used_ticks: Fraction | None = None
 
     @property
     def left_ticks(self) -> int | None:
         if self.state is None:
             return None if not self.category.requires_allocation else 0
         return self.state.available_ticks
+
+    @property
+    def lasts_months(self) -> int | None:
+        """How many whole months what is left lasts at the expected use; None = it has no end, or nobody can say."""
+        left = self.left_ticks
+        if left is None or self.wanted_ticks is not None or not self.used_ticks:
+            return None
+        return int(left // self.used_ticks)
 
     @property
     def is_enough(self) -> bool:
@@ -519,6 +529,11 @@ def preview_order(
         refusal = error
     categories = {c.category.pk: c.category for c in components if c.category is not None}
     states = quota.states_of({(workspace.pk, pk) for pk in categories}, at=at)
+    expected: dict[int, Fraction] = {}
+    for component in components:
+        if component.category is not None and component.key in uses:
+            ticks = uses[component.key] * component.ticks_per_unit
+            expected[component.category.pk] = expected.get(component.category.pk, Fraction(0)) + ticks
     order = Order(
         kind=kind,
         workspace=workspace,
@@ -537,7 +552,7 @@ def preview_order(
         until=until,
         currency=order.currency,
         draws=[
-            DrawPreview(category, candidate.ticks.get(pk), states.get((workspace.pk, pk)))
+            DrawPreview(category, candidate.ticks.get(pk), states.get((workspace.pk, pk)), expected.get(pk))
             for pk, category in sorted(categories.items())
         ],
         lines=explain({side: judge(side, candidate, at=at) for side in Side}),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from bursar.kernel.clock import stated_time
 from bursar.kernel.money import Money
 from bursar.provisioning import services
 from bursar.provisioning.models import ApprovalPolicy, LocalAccount, Order, ProviderMessage, Resource, Side
+from bursar.provisioning.selectors import DrawPreview
 from bursar.provisioning.services.messages import note_mended
-from bursar.structure.models import Person, Project
+from bursar.structure.models import Person, Project, Workspace
 from tests.factories.provisioning import World, make_resource, make_world, place_order, run_jobs
-from tests.factories.structure import make_person
+from tests.factories.structure import make_person, make_project
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -150,9 +152,9 @@ def test_order_draft__an_expected_use_is_typed__is_in_the_estimate_and_not_in_th
     client = logged_in(by_the_hour.pi)
     url = f"{reverse('order_draft')}?offering={by_the_hour.offering.pk}"
     assert "What you expect to use" in text_of(client.get(new_url(by_the_hour)))
-    on_top = "What is billed by use comes on top."
+    on_top = "Nothing else is charged each month."
     shown = text_of(client.post(url, filled(by_the_hour)))
-    assert ("Per month, about 0.00 EUR" in shown, on_top in shown) == (True, True)
+    assert ("Per month, about" in shown, on_top in shown) == (False, True)
     shown = text_of(client.post(url, filled(by_the_hour, **{"uses.cpu": "1000.5"})))
     assert ("Per month, about 50.03 EUR" in shown, on_top in shown) == (True, False)
     for wrong in ("many", "-1", "1e99"):
@@ -486,3 +488,74 @@ def test_messages__more_of_them__same_number_of_queries_and_fifty_are_shown(
     with django_assert_num_queries(len(first)):
         response = client.get(page)
     assert said_on(response).count("Message ") == 50
+
+
+def test_order_form__billed_by_use_alone__tells_the_price_instead_of_nothing(by_the_hour: World) -> None:
+    client = logged_in(by_the_hour.pi)
+    url = reverse("order_draft") + f"?offering={by_the_hour.offering.pk}"
+    response = client.post(url, filled(by_the_hour))
+    shown = text_of(response)
+    assert "0.05 EUR per" in shown.replace("\xa0", " ")
+    assert "Per month, about" not in shown
+    assert 'href="#id_uses.cpu"' in response.content.decode()
+
+
+def test_preview__an_expected_use__is_compared_with_what_is_left(world: World, at: datetime) -> None:
+    def lasts(left_ticks: int, used: Fraction | None, wanted: int | None = None) -> int | None:
+        state: Any = SimpleNamespace(available_ticks=left_ticks)
+        return DrawPreview(world.offering.provider.categories.first(), wanted, state, used).lasts_months  # type: ignore[arg-type]
+
+    assert [lasts(100, Fraction(30)), lasts(100, Fraction(101)), lasts(100, None), lasts(100, Fraction(0))] == [
+        3,
+        0,
+        None,
+        None,
+    ]
+    assert lasts(100, Fraction(30), wanted=5) is None
+
+
+def test_order_form__no_allocation__says_so_once_with_a_way_to_apply(world: World) -> None:
+    other = make_project(organization=world.project.organization, pi=world.pi)
+    workspace = Workspace.objects.get(project=other)
+    url = reverse("order_draft") + f"?offering={world.offering.pk}"
+    response = logged_in(world.pi).post(url, filled(world, workspace=workspace.pk))
+    shown = text_of(response)
+    assert shown.count("has no valid allocation of") == 1
+    assert "That is more than what is left." not in shown
+    assert " of 0 " not in shown
+    assert f'href="{reverse("application_new")}?for={workspace.pk}"' in response.content.decode()
+
+
+def test_change_page__an_order_is_open__links_to_it_and_takes_nothing(world: World) -> None:
+    resource = ready(world)
+    client = logged_in(world.pi)
+    url = reverse("resource_change", args=[resource.pk])
+    assert "Order the change" in text_of(client.get(url))
+    client.post(url, {"plan": resource.plan_id, "limits.storage": 30, "key": "k"})
+    order = Order.objects.latest("pk")
+    link = f'<a href="{reverse("order", args=[order.pk])}">'
+    again = client.post(url, {"plan": resource.plan_id, "limits.storage": 40, "key": "l"})
+    for response in (client.get(url), again):
+        assert link in response.content.decode()
+        assert "Order the change" not in text_of(response)
+    assert Order.objects.latest("pk") == order
+
+
+def test_order_page__of_a_change__has_amounts_with_their_unit(world: World) -> None:
+    resource = ready(world)
+    client = logged_in(world.pi)
+    client.post(
+        reverse("resource_change", args=[resource.pk]), {"plan": resource.plan_id, "limits.storage": 30, "key": "k"}
+    )
+    shown = text_of(client.get(reverse("order", args=[Order.objects.latest("pk").pk])))
+    assert f"Change Before After Storage {resource.limits['storage']} GB 30 GB" in shown
+
+
+def test_home__own_orders_that_wait__are_shown_until_they_are_closed(world: World) -> None:
+    client = logged_in(world.pi)
+    assert "My open orders" not in text_of(client.get("/"))
+    order = place_order(world, terms_accepted=True)
+    assert "My open orders" in text_of(client.get("/"))
+    assert "My open orders" not in text_of(logged_in(world.owner).get("/"))
+    services.cancel_order(order_id=order.pk, by=world.pi, at=world.at)
+    assert "My open orders" not in text_of(client.get("/"))

@@ -1,6 +1,6 @@
 """Ordering: the form with its live estimate, the order's own page, the lists of both sides, and who has to agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -241,14 +241,25 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
         )
     except DomainError as refusal:
         return {"missing": words(refusal, _)}
+    refused = found.refusal
+    may_apply = may(viewer_of(request), Permission.APPLY_FOR_GRANTS, workspace, at_of(request))
     return {
         "found": found,
+        "by_use": _by_use(parts["plans"], plan, uses) if not found.estimate.month else [],
+        "refused_category": getattr(refused, "category_id", None),
+        "apply_url": f"{reverse('application_new')}?for={workspace.pk}" if may_apply else "",
         "month": Money.rounded(found.estimate.month, found.currency),
         "once": Money.rounded(found.estimate.once, found.currency) if found.estimate.once else None,
         "workspace": workspace,
         "plan": plan,
-        "refusal": words(found.refusal, _) if found.refusal is not None else "",
+        "refusal": words(refused, _) if refused is not None else "",
     }
+
+
+def _by_use(cards: Sequence[dict[str, Any]], plan: Plan, uses: Mapping[str, Any]) -> list[tuple[Component, Any]]:
+    """(component, its price) of what the plan bills as it is used, where nothing was said of its use."""
+    rows = next(card["rows"] for card in cards if card["plan"].pk == plan.pk)
+    return [(c, price) for c, price in rows if c.billing == Component.Billing.USAGE and c.key not in uses]
 
 
 # ------------------------------------------------------------------------------------------------ one order
