@@ -207,9 +207,8 @@ def check_room(plan: Plan, *, ahead_of: Order | None = None) -> None:
     """
     if plan.resources_max is None:
         return
-    locked = Plan.objects.select_for_update(no_key=True).get(
-        pk=plan.pk
-    )  # two for the last place: the second waits here
+    # Two for the last place: the second waits here.
+    locked = Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
     bears = Q(plan=plan) | Q(desired_plan=plan)
     taken = Resource.objects.filter(bears).exclude(state=ResourceState.TERMINATED).count()
     orders = Order.objects.filter(plan=plan, state__in=OPEN_ORDER_STATES)
