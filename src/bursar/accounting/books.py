@@ -132,6 +132,12 @@ def lock(category_id: int) -> Held:
     return Held(*row)
 
 
+def lock_all(category_ids: Iterable[int]) -> None:
+    """Hold the ledgers of several categories, in the order in which everybody takes them; before any row of other tables."""
+    for category_id in sorted(set(category_ids)):
+        lock(category_id)
+
+
 @dataclass(slots=True)
 class Loaded:
     """A part of a category's ledger as a book, with the tables' ids beside its rows.

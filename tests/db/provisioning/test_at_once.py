@@ -1,23 +1,27 @@
 """Two at the same time, in two connections: approvals, the same click twice, orders on one resource, the last place."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
+from bursar.accounting.books import lock
 from bursar.catalogue.models import Plan
 from bursar.events.models import Event
 from bursar.kernel.errors import DomainError
+from bursar.plugins.contract import UsageRecord
 from bursar.provisioning import services
-from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, Side, SigningKey
+from bursar.provisioning.models import LocalAccount, Order, OrderDecision, Resource, SetAside, Side, SigningKey
+from bursar.provisioning.services import set_aside
 from bursar.structure.models import Person
 from bursar.structure.roles import Role
 from tests.factories.catalogue import make_plan
-from tests.factories.provisioning import World, approve_all, make_world, place_order
+from tests.factories.provisioning import World, approve_all, make_resource, make_world, place_order
 from tests.factories.structure import make_membership, make_person
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -186,3 +190,34 @@ def test_first_token__two_at_once__make_one_signing_key(world: World) -> None:
 
     assert at_once(partial(connect, world.member), partial(connect, world.pi)) == [True, True]
     assert SigningKey.objects.count() == 1
+
+
+def test_send_again__while_the_backend_tells_the_same__waits_and_nobody_fails(world: World) -> None:
+    resource = make_resource(world)
+    told = UsageRecord(
+        id="1", resource_id=resource.pk, component="cpu", amount=7,
+        period_start=world.at - timedelta(hours=1), period_end=world.at,
+    )  # fmt: skip
+    trouble = [(told, "unknown_component", "There is none.")]
+    set_aside.keep(backend=world.backend, trouble=trouble, at=world.at)
+    holds = threading.Event()
+
+    def tell() -> str:
+        with transaction.atomic():
+            lock(world.cpu.pk)  # as whoever posts usage of the backend
+            holds.set()
+            with connection.cursor() as cursor:
+                deadline = time.monotonic() + 10
+                waits = 0
+                while not waits and time.monotonic() < deadline:
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                    (waits,) = cursor.fetchone()
+            set_aside.keep(backend=world.backend, trouble=trouble, at=world.at)
+        return "told"
+
+    def send() -> tuple[int, int]:
+        holds.wait(timeout=10)
+        return set_aside.send_again(backend=world.backend, by=None, at=world.at)
+
+    assert at_once(tell, send) == ["told", (1, 0)]
+    assert not SetAside.objects.exists()

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from bursar.catalogue.models import Component, Plan
+from bursar.accounting.books import lock_all
+from bursar.catalogue.models import Backend, Component, Plan
 from bursar.events.services import Happening, record
 from bursar.provisioning.errors import OrderNotFound, OrderStepNotOpen, ResourceNotFound, ResourceStepNotOpen
 from bursar.provisioning.lifecycle import (
@@ -177,3 +178,9 @@ def keep_plan_and_limits(
     for row in rows:
         row.order, row.by, row.effective_at = order, by, at
     ResourceFact.objects.bulk_create(rows)
+
+
+def hold_ledgers_of(backend: Backend) -> None:
+    """Hold the ledgers on which what a backend provides may draw, before any row that others lock after them."""
+    drawn = Component.objects.filter(offering__backend=backend, category__isnull=False)
+    lock_all(drawn.values_list("category_id", flat=True))

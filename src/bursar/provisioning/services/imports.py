@@ -37,7 +37,7 @@ from bursar.provisioning.errors import (
 from bursar.provisioning.lifecycle import OrderState, ResourceAction, ResourceState
 from bursar.provisioning.models import Order, OrderDecision, Resource, Side
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
-from bursar.provisioning.services._common import RESOURCE_RELATED, decide, step_resource, tell
+from bursar.provisioning.services._common import RESOURCE_RELATED, decide, hold_ledgers_of, step_resource, tell
 from bursar.provisioning.services.orders import (
     LIMIT_MAX,
     NAME_LENGTH_MAX,
@@ -203,9 +203,9 @@ def _take(
     by: Person | None,
     at: datetime,
 ) -> list[Resource]:
-    Backend.objects.select_for_update().only("pk").get(
-        pk=backend.pk
-    )  # two at once: the second sees what the first took
+    # As whoever posts usage: the ledgers first, then the backend. Two at once: the second sees what the first took.
+    hold_ledgers_of(backend)
+    Backend.objects.select_for_update().only("pk").get(pk=backend.pk)
     taken = _taken(backend, [wish.backend_id for wish in wishes])
     components = list(offering.components.select_related("category__provider__organization"))
     faults: list[At] = []

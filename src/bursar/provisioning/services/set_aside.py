@@ -15,7 +15,7 @@ from bursar.plugins import wire
 from bursar.plugins.contract import UsageRecord
 from bursar.provisioning.errors import ReasonNeeded, RecordNotSetAside, TooManySetAside
 from bursar.provisioning.models import Resource, SetAside
-from bursar.provisioning.services._common import RESOURCE_RELATED
+from bursar.provisioning.services._common import RESOURCE_RELATED, hold_ledgers_of
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, require
 
@@ -92,6 +92,8 @@ def send_again(
     from bursar.provisioning.services import usage
 
     require(by, Permission.REPORT_USAGE, backend.provider.organization, at)
+    # Whoever posts anew holds the ledgers first, and then sets aside.
+    hold_ledgers_of(backend)
     rows = SetAside.objects.select_for_update().filter(backend=backend).order_by("pk")
     if ids is not None:
         rows = rows.filter(pk__in=ids)

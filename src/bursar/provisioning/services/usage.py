@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
+from bursar.accounting.books import lock_all
 from bursar.catalogue import registry
 from bursar.catalogue.errors import AgentNotInCharge, BackendNotFound
 from bursar.catalogue.models import Agent, Backend, Component, Offering, ServiceProvider
@@ -154,6 +155,8 @@ def post_what_holds(
     trouble: list[Trouble] = []
     reports, faults = reports_from(records, resources, backend_id=backend.pk, at=at)
     trouble += faults
+    # Of all parts at once: each part takes those of its own in order, but the next may begin with an earlier one.
+    lock_all(report.category_id for report, _ in reports)
     posted = 0
     for first in range(0, len(reports), REPORTS_MAX):
         part = reports[first : first + REPORTS_MAX]
