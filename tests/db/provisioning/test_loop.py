@@ -58,7 +58,7 @@ from bursar.provisioning.models import (
     UsageMark,
 )
 from bursar.provisioning.queue import ask_to_sync
-from bursar.provisioning.services import set_aside, usage
+from bursar.provisioning.services import resources, set_aside, usage
 from bursar.structure.roles import Role
 from tests.factories.catalogue import make_plan
 from tests.factories.ledger import make_report
@@ -627,6 +627,16 @@ def test_act__done__tells_what_it_may_and_no_more(
     resource = acting(world, monkeypatch, lambda: Done(access={"Door": "hidden-word at 7", "Note": "x" * 5000}))
     told = services.act(resource=resource, action="restart", by=world.pi, at=world.at)
     assert told == {"Door": f"{registry.HIDDEN} at 7", "Note": "x" * 1000}
+
+
+def test_actions__a_plugin_hangs__are_none_on_a_page_that_comes_all_the_same(
+    world: World, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = acting(world, monkeypatch, Done)
+    assert [spec.key for spec in resources.actions_of(resource, at=world.at)] == ["restart"]
+    monkeypatch.setattr("bursar.provisioning.services.resources.OFFERS_SECONDS", 0.1)
+    monkeypatch.setattr(ActingPuppet, "actions", lambda _self, _resource: time.sleep(2) or [ActionSpec("late", "Late")])
+    assert resources.actions_of(resource, at=world.at) == []
 
 
 def test_pause__a_backend_that_cannot__is_refused(

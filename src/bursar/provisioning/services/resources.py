@@ -48,6 +48,8 @@ from bursar.provisioning.services.orders import check_end, check_name, raise_if_
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
+OFFERS_SECONDS: Final = 5
+"""How long a page waits to learn what may be done: it has more to show than that."""
 ANSWERS_MAX: Final = 50
 LABEL_LENGTH_MAX: Final = 120
 
@@ -260,7 +262,7 @@ def refuse_work(*, resource_id: int, reason: str, by: Person, at: datetime) -> R
 
 # ------------------------------------------------------------------------------------------------ a plugin's own actions
 def actions_of(resource: Resource, *, at: datetime) -> list[ActionSpec]:
-    """What the plugin offers to do to this resource now; nothing while it is not ready or its plugin is broken."""
+    """What the plugin offers to do to this resource now; nothing while it is not ready, or its plugin is broken or hangs."""
     backend = resource.offering.backend
     if backend is None or not backend.enabled or resource.state != ResourceState.OK or not resource.matches:
         return []
@@ -269,7 +271,7 @@ def actions_of(resource: Resource, *, at: datetime) -> list[ActionSpec]:
         if not can(plugin, Actions):
             return []
         (desired,) = desired_of([resource], at=at)
-        return list(plugin.actions(desired))
+        return within(OFFERS_SECONDS, lambda: list(plugin.actions(desired)))
     except Exception:  # a stranger's code must not take the page with it
         return []
 
