@@ -259,7 +259,7 @@ PLANTED: list[tuple[str, Any, str, str, str]] = [
      "billing_viewer@university"),
     ("catalogue.services._common.require", let_everybody, "PATCH", "/offerings/{offering_id}",
      "platform_support@platform"),
-    ("accounting.services.require", let_everybody, "POST", "/allocations/{allocation_id}/revoke",
+    ("accounting.visibility.require", let_everybody, "POST", "/allocations/{allocation_id}/revoke",
      "project_manager@project"),
     ("provisioning.services.orders.require", let_everybody, "POST", "/resources/{resource_id}/terminate",
      "billing_viewer@university"),
