@@ -12,9 +12,11 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+# Where the tests run in the background of a shell, Ctrl-C is ignored by all that they start.
 HOLD = """
-import sys, time
+import signal, sys, time
 from bursar.config import postgres
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print(postgres.ensure_running(), flush=True)
 time.sleep(float(sys.argv[1]))
 """
