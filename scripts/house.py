@@ -458,9 +458,10 @@ def test() -> None:
                     "--ignore=tests/db/provisioning/test_loop.py",
                     "--ignore=tests/db/provisioning/test_take_over.py",
                     "--ignore-glob=*/db/*/test_pages.py",
+                    "--ignore-glob=*/db/*/test_laws.py",
                 )
                 old = Part(
-                    "database tests on PostgreSQL 15", "-m", "not soak and not slow", *parallel(), *leave, *more, "tests/db",
+                    "database tests on PostgreSQL 15", "-m", "not soak", *parallel(), *leave, *more, "tests/db",
                     env={"DATABASE_URL": beside.enter_context(old_postgres(binaries)), "BURSAR_FIRST_CASES": "1"},
                     beside=True,
                 )  # fmt: skip
