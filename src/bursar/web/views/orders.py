@@ -258,7 +258,7 @@ def _preview(request: HttpRequest, parts: dict[str, Any], resource: Resource | N
 
 def _by_use(cards: Sequence[dict[str, Any]], plan: Plan, uses: Mapping[str, Any]) -> list[tuple[Component, Any]]:
     """(component, its price) of what the plan bills as it is used, where nothing was said of its use."""
-    rows = next(card["rows"] for card in cards if card["plan"].pk == plan.pk)
+    rows = next((card["rows"] for card in cards if card["plan"].pk == plan.pk), ())
     return [(c, price) for c, price in rows if c.billing == Component.Billing.USAGE and c.key not in uses]
 
 
