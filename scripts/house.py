@@ -443,12 +443,12 @@ def test() -> None:
                 not_run.append("the database tests on PostgreSQL 15: Debian's package postgresql-15 is not installed")
             elif present("tests/db"):
                 # Beside the browser, which waits a good deal. What takes long, walks addresses, draws pages and papers, tells
-                # people and backends what to do, or starts the server that comes with Bursar says nothing more about this
-                # one; what writes and reads, and what it refuses, stay, the first case of each.
+                # people and backends what to do, does much at once, or starts the server that comes with Bursar says nothing
+                # more about this one; what writes and reads, and what it refuses, stay, the first case of each.
                 leave = (
                     "--ignore=tests/db/web",
                     "--ignore=tests/db/agent",
-                    "--ignore=tests/db/config/test_postgres.py",
+                    "--ignore=tests/db/config",
                     "--ignore=tests/db/billing/test_exports.py",
                     "--ignore=tests/db/api/test_fuzz.py",
                     "--ignore=tests/db/grants/test_notices.py",
@@ -459,6 +459,17 @@ def test() -> None:
                     "--ignore=tests/db/provisioning/test_take_over.py",
                     "--ignore-glob=*/db/*/test_pages.py",
                     "--ignore-glob=*/db/*/test_laws.py",
+                    "--ignore-glob=*/db/*/test_*at_once.py",
+                    "--ignore=tests/db/provisioning/test_holds.py",
+                    "--ignore=tests/db/api/test_provisioning.py",
+                    "--ignore=tests/db/api/test_budgets.py",
+                    "--ignore=tests/db/catalogue/test_prices.py",
+                    "--ignore=tests/db/catalogue/test_api.py",
+                    "--ignore=tests/db/catalogue/test_races.py",
+                    "--ignore=tests/db/grants/test_gifts_at_login.py",
+                    "--ignore=tests/db/grants/test_scenarios.py",
+                    "--ignore=tests/db/metering/test_replay.py",
+                    "--ignore=tests/db/metering/test_stories.py",
                 )
                 old = Part(
                     "database tests on PostgreSQL 15", "-m", "not soak", *parallel(), *leave, *more, "tests/db",
