@@ -901,9 +901,10 @@ def replay(
     """Play scenarios and say what stands after each step. A line that is no scenario ends it with 2.
 
     Without --json each line is held against the `expect` it brings: all of it where `tree` is true, else `refused` and `used`;
-    ends with 1 when one differs. With --database one whose `grace` is not whole days is not played (null with --json): the
-    others are, and it ends with 2 where none differs.
+    ends with 1 when one differs. One in which time alone brings more together than can be counted, and with --database one whose
+    `grace` is not whole days, is not played (null with --json): the others are, and it ends with 2 where none differs.
     """
+    from bursar.engine.ledger.errors import Overflow
     from bursar.engine.ledger.scenario import NotPlayable
     from bursar.engine.ledger.scenario import replay as play
     from bursar.engine.ledger.scenario_file import read_scenario
@@ -916,7 +917,10 @@ def replay(
         try:
             scenario = read_scenario(line)
             got = list(play(scenario))
-        except NotPlayable as why:
+        except (
+            NotPlayable,
+            Overflow,
+        ) as why:  # a step that overflows is refused; here time alone brought too much together
             left_out += 1
             err.print(f"line {number}: not played: {why}", style="red", markup=False, soft_wrap=True)
             if as_json:

@@ -326,3 +326,34 @@ def test_replay__a_line_that_is_no_scenario__is_named_and_ends_with_2(tmp_path, 
     told = run("replay", file)
     assert told.exit_code == 2
     assert said in told.output.splitlines()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("through", [(), ("--database",)])
+def test_replay__time_alone_brings_too_much_together__is_said_and_the_others_are_played(tmp_path, through) -> None:
+    much = 2**62
+    steps = [
+        {
+            "op": "allocate",
+            "at": 0,
+            "id": "r",
+            "wallet": "a",
+            "source": None,
+            "quota": 2 * much - 1,
+            "start": 0,
+            "end": 100,
+        },
+        {"op": "allocate", "at": 0, "id": "x", "wallet": "b", "source": "a", "quota": much, "start": 0, "end": 1000},
+        {"op": "allocate", "at": 0, "id": "y", "wallet": "c", "source": "a", "quota": much, "start": 0, "end": 1000},
+        {"op": "charge", "at": 1, "wallet": "b", "amount": much},
+        {"op": "charge", "at": 1, "wallet": "c", "amount": much - 1},
+        {"op": "charge", "at": 1, "wallet": "a", "amount": 5},
+        {"op": "advance", "at": 200},
+    ]
+    base = {"charged": "once", "wallets": ["a", "b", "c"], "expect": []}
+    file = tmp_path / "scenarios.jsonl"
+    file.write_text("".join(json.dumps({**base, "steps": part}) + "\n" for part in (steps, steps[:1])))
+    result = CliRunner().invoke(ledger_cli.app, ["replay", str(file), "--json", *through])
+    told, played = result.stdout.splitlines()
+    assert (result.exit_code, told, len(json.loads(played))) == (2, "null", 1), result.output
+    assert "line 1: not played" in result.stderr
