@@ -72,8 +72,8 @@ def test_as_of__wrong_times__ends_with_a_reason(nation: Nation, words, said) -> 
 
 @pytest.mark.django_db
 def test_as_of__no_such_wallet__ends_with_2() -> None:
-    told = run("as-of", 7)
-    assert (told.exit_code, told.output) == (2, "There is no wallet 7.\n")
+    told = run("as-of", 999_999_999)
+    assert (told.exit_code, told.output) == (2, "There is no wallet 999999999.\n")
 
 
 def test_verify__a_balance_was_edited__names_it_and_ends_with_1(nation: Nation) -> None:
