@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -42,7 +43,7 @@ from bursar.web.orders_forms import (
     ProviderApprovalForm,
     ReasonForm,
 )
-from bursar.web.panels import Panel, register
+from bursar.web.panels import Panel, Text, register
 from bursar.web.tabs import scope_page
 from bursar.web.viewer import Viewer
 
@@ -577,36 +578,28 @@ def organization_policies(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 # ------------------------------------------------------------------------------------------------ the first page
+def _beginning(rows: QuerySet[Any], title: Text, template: str, *, icon: str, route: str) -> Panel | None:
+    """A panel of the first rows of a list; None where it has none."""
+    found = list(rows[:9])
+    if not found:
+        return None
+    return Panel(title, template, icon=icon, data=found[:8], url=reverse(route), count=len(found))
+
+
 @register("orders_awaiting", order=11)
 def awaiting_panel(viewer: Viewer) -> Panel | None:
     assert viewer.person is not None
-    rows = list(selectors.orders_awaiting(viewer.person, at=viewer.at)[:9])  # type: ignore[arg-type]
-    if not rows:
-        return None
-    return Panel(
-        gettext_lazy("Orders await your decision"),
-        "bursar/orders/_awaiting_panel.html",
-        icon="checklist",
-        data=rows[:8],
-        url=reverse("orders"),
-        count=len(rows),
-    )
+    rows = selectors.orders_awaiting(viewer.person, at=viewer.at)  # type: ignore[arg-type]
+    title = gettext_lazy("Orders await your decision")
+    return _beginning(rows, title, "bursar/orders/_awaiting_panel.html", icon="checklist", route="orders")
 
 
 @register("orders_open", order=13)
 def open_panel(viewer: Viewer) -> Panel | None:
     assert viewer.person is not None
-    rows = list(selectors.open_orders_by(viewer.person)[:9])
-    if not rows:
-        return None
-    return Panel(
-        gettext_lazy("My open orders"),
-        "bursar/orders/_awaiting_panel.html",
-        icon="shopping-cart",
-        data=rows[:8],
-        url=reverse("orders"),
-        count=len(rows),
-    )
+    rows = selectors.open_orders_by(viewer.person)
+    title = gettext_lazy("My open orders")
+    return _beginning(rows, title, "bursar/orders/_awaiting_panel.html", icon="shopping-cart", route="orders")
 
 
 @register("work_awaited", order=12)
@@ -614,17 +607,9 @@ def work_panel(viewer: Viewer) -> Panel | None:
     assert viewer.person is not None
     if Permission.HANDLE_ORDERS not in viewer.permissions:
         return None
-    rows = list(selectors.awaited_work(viewer.person, at=viewer.at)[:9])  # type: ignore[arg-type]
-    if not rows:
-        return None
-    return Panel(
-        gettext_lazy("To be done by hand"),
-        "bursar/orders/_work_panel.html",
-        icon="tool",
-        data=rows[:8],
-        url=reverse("provider_orders"),
-        count=len(rows),
-    )
+    rows = selectors.awaited_work(viewer.person, at=viewer.at)  # type: ignore[arg-type]
+    title = gettext_lazy("To be done by hand")
+    return _beginning(rows, title, "bursar/orders/_work_panel.html", icon="tool", route="provider_orders")
 
 
 def _awaiting_count(viewer: Viewer) -> int:
