@@ -917,10 +917,8 @@ def replay(
         try:
             scenario = read_scenario(line)
             got = list(play(scenario))
-        except (
-            NotPlayable,
-            Overflow,
-        ) as why:  # a step that overflows is refused; here time alone brought too much together
+        except (NotPlayable, Overflow) as why:
+            # A step that overflows is refused; here time alone brought too much together.
             left_out += 1
             err.print(f"line {number}: not played: {why}", style="red", markup=False, soft_wrap=True)
             if as_json:
