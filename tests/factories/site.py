@@ -1,6 +1,7 @@
 """A provider's site: an agent whose questions reach the server without a network, on lines that a test may cut."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,16 +266,24 @@ def make_site(world: World, folder: Path) -> Site:
 
 
 def work_off(agent: Agent) -> None:
-    """Let the worker do its jobs, read the feed and do what is due now, until nothing is."""
-    while True:
-        ran = run_jobs()
-        while agent.read_events(wait=0):
-            pass
-        due = agent.queue.take(wait=False)
-        if due is not None:
-            agent.queue.done(due.key, agent.work(due))
-        elif not ran:
-            return
+    """Let the worker do its jobs, read the feed and do what is due now, until nothing is.
+
+    The queue's clock stands meanwhile: what is put off stays put off, however long a slow machine takes.
+    """
+    started = agent.queue.now()
+    agent.queue.now = lambda: started
+    try:
+        while True:
+            ran = run_jobs()
+            while agent.read_events(wait=0):
+                pass
+            due = agent.queue.take(wait=False)
+            if due is not None:
+                agent.queue.done(due.key, agent.work(due))
+            elif not ran:
+                return
+    finally:
+        agent.queue.now = time.monotonic
 
 
 def ready(world: World, site: Site) -> tuple[Agent, Resource]:

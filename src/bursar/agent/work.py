@@ -86,6 +86,7 @@ class Queue:
     """Resources and accounts by when they are due; each is in hand once at a time, and what comes meanwhile is done after."""
 
     def __init__(self) -> None:
+        self.now: Callable[[], float] = time.monotonic  # the seconds in which `Due.at` is counted
         self._changed = threading.Condition()
         self._heap: list[Due] = []
         self._waiting: dict[Key, Due] = {}
@@ -112,7 +113,7 @@ class Queue:
             while not self.closed:
                 while self._heap and self._waiting.get(self._heap[0].key) is not self._heap[0]:
                     heapq.heappop(self._heap)  # an earlier one took its place
-                left = self._heap[0].at - time.monotonic() if self._heap else None
+                left = self._heap[0].at - self.now() if self._heap else None
                 if left is not None and left <= 0:
                     due = heapq.heappop(self._heap)
                     del self._waiting[due.key]
@@ -319,16 +320,16 @@ class Agent:
         """
         ours = subject.state is not None and subject.state.get("backend_id") in self.parts
         if subject.kind == "account" and subject.state is not None and ours and subject.state["work"]:
-            self.queue.put(Due(time.monotonic(), subject.id, kind="account"))
+            self.queue.put(Due(self.queue.now(), subject.id, kind="account"))
         elif subject.kind != "resource" or subject.state is None or not ours:
             self.store.note_done(subject.kind, subject.id, subject.number)
         elif not kinds or not OWN_KINDS.issuperset(kinds):
-            self.queue.put(Due(time.monotonic(), subject.id))
+            self.queue.put(Due(self.queue.now(), subject.id))
         elif not self.queue.holds(("resource", subject.id)):
             if subject.state["wish"]["matches"]:
                 self.store.note_done(subject.kind, subject.id, subject.number)
             else:
-                self.queue.put(Due(time.monotonic(), subject.id))
+                self.queue.put(Due(self.queue.now(), subject.id))
 
     # -------------------------------------------------------------------------------------------- one resource
     def work(self, due: Due) -> Due | None:
@@ -364,7 +365,7 @@ class Agent:
         known = self.trouble.get(name)
         since = known.since if known else now().isoformat(timespec="seconds")
         self.trouble[name] = Trouble(name, message[:1000], since, due.attempts + 1)
-        return Due(time.monotonic() + pause, due.pk, due.attempts + 1, due.mend, due.kind)
+        return Due(self.queue.now() + pause, due.pk, due.attempts + 1, due.mend, due.kind)
 
     def _work(self, subject: Subject, due: Due) -> Due | None:
         assert subject.state is not None
@@ -389,7 +390,7 @@ class Agent:
                     return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
             elif isinstance(answer, NeedsAction) and still:
                 return self._later(due, name, answer.what, seconds=60)
-        return Due(time.monotonic() + 1, due.pk)
+        return Due(self.queue.now() + 1, due.pk)
 
     def _work_account(self, subject: Subject, due: Due) -> Due | None:
         """Have one account made, blocked or removed at the backend, and say what it answered."""
@@ -415,7 +416,7 @@ class Agent:
                 return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
             if isinstance(answer, NeedsAction | PluginRefused) and told["still"]:
                 return self._later(due, name, words_of(answer), seconds=PAUSE_MAX_SECONDS)
-        return Due(time.monotonic() + 1, due.pk, kind="account")
+        return Due(self.queue.now() + 1, due.pk, kind="account")
 
     def _ask_account(self, plugin: Plugin, work: str, member: Member) -> Outcome | None:
         """None: the plugin does not do this, and somebody else has to."""
@@ -444,7 +445,7 @@ class Agent:
             desk.note_in_step(str(error), unreachable=True)
             return self._later(due, name, str(error))
         if answer is None:
-            return Due(time.monotonic() + 1, due.pk)
+            return Due(self.queue.now() + 1, due.pk)
         if isinstance(answer, Busy):
             return self._later(due, name, answer.message, seconds=min(max(answer.retry_after_seconds, 1), 600))
         message = words_of(answer)
@@ -587,7 +588,7 @@ class Agent:
                 and subject.state["backend_id"] in self.parts
                 and subject.state["terminated_at"] is None
             ):
-                self.queue.put(Due(time.monotonic(), subject.id, mend=True))
+                self.queue.put(Due(self.queue.now(), subject.id, mend=True))
 
     # -------------------------------------------------------------------------------------------- running
     def run_once(self) -> None:
@@ -680,7 +681,7 @@ class Agent:
 
     def _take(self) -> None:
         while not self._ending() and (due := self.queue.take()) is not None:
-            again: Due | None = Due(time.monotonic() + 5, due.pk, due.attempts + 1, due.mend, due.kind)
+            again: Due | None = Due(self.queue.now() + 5, due.pk, due.attempts + 1, due.mend, due.kind)
             try:
                 again = self.work(due)
             finally:
