@@ -2,7 +2,6 @@
 
 import gc
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -188,13 +187,14 @@ def _book_100k() -> None:
     setup()
     from bursar.config.bench.durable import reports
     from bursar.config.bench.nation import AT, make_nation
+    from bursar.config.bench.peak import peak_mib
     from bursar.metering.services import post_reports
 
     nation = make_nation("memory")
     post_reports(reports=reports(nation, "first", 10), by=None, at=AT)
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    idle = peak_mib()
     post_reports(reports=reports(nation, "many", 100_000), by=None, at=AT, at_most=100_000)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) / 1024)
+    print(peak_mib() - idle)
 
 
 if __name__ == "__main__":
