@@ -29,7 +29,16 @@ from bursar.engine.health import (
 from bursar.engine.quota import QuotaChange, Stage, quota_at, stages
 from bursar.kernel.errors import DomainError, Kind
 from bursar.kernel.i18n import N_
-from bursar.metering.rollups import DAYS, POSTINGS_AFTER, REPORT_COLUMNS, REPORTS_AFTER, WITH_PRODUCTS, ask, sums_by_day
+from bursar.metering.rollups import (
+    DAYS,
+    MONTHS,
+    POSTINGS_AFTER,
+    REPORT_COLUMNS,
+    REPORTS_AFTER,
+    WITH_PRODUCTS,
+    ask,
+    sums_by,
+)
 
 DAY: Final = timedelta(days=1)
 DAYS_MAX: Final = 400
@@ -88,6 +97,14 @@ class Days:
         """The first days of the months that lie in the period wholly."""
         edges = {month for month, _first, _last in self.edges}
         return [month for month in self.months if month not in edges]
+
+    @property
+    def whole_months_by_year(self) -> dict[date, list[int]]:
+        """The numbers of those of them that are several of a year, by its first day."""
+        found: dict[date, list[int]] = {}
+        for month in self.whole_months:
+            found.setdefault(month.replace(month=1), []).append(month.month)
+        return {year: numbers for year, numbers in found.items() if len(numbers) > 1}
 
     @property
     def months(self) -> list[date]:
@@ -249,7 +266,7 @@ def _series(source: Callable[[str, str], str], used: str, kept: str) -> str:
         UNION ALL
         SELECT 'after', NULL, sum(ticks), {_NO_DAYS} FROM {source("ticks", "month > %(last)s")}
         UNION ALL
-        SELECT 'days', month, sum(ticks), {sums_by_day()}
+        SELECT 'days', month, sum(ticks), {sums_by(DAYS)}
         FROM (SELECT date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks FROM fresh) f
         GROUP BY month
         UNION ALL
@@ -415,7 +432,7 @@ _DRAWN: Final = f"""
     SELECT allocation_id, month, {", ".join(DAYS)} FROM drawn_month
     WHERE category_id = %(category)s AND allocation_id = ANY(%(allocations)s)
     UNION ALL
-    SELECT allocation_id, month, {sums_by_day()} FROM (
+    SELECT allocation_id, month, {sums_by(DAYS)} FROM (
         SELECT p.allocation_id, date_trunc('month', p.effective_at AT TIME ZONE 'UTC')::date AS month,
                extract(day FROM p.effective_at AT TIME ZONE 'UTC')::int AS number, p.drawn_ticks AS ticks
         {POSTINGS_AFTER} AND p.allocation_id = ANY(%(allocations)s) AND p.drawn_ticks <> 0
@@ -508,15 +525,16 @@ _KEYS: Final[Mapping[By, tuple[str, tuple[str, ...]]]] = {
 }
 
 
-def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", each: str = "") -> str:
+def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", each: str = "", years: str = "") -> str:
     """A statement's rows of keys and ticks from a table of months: whole months by their sum, of the others the days.
 
     chosen   a condition on the rows
     each     instead: the column that is one of the rows of `chosen`, which the statement begins with
+    years    a table of the same by year, for what is long
     """
     key = ", ".join(keys)
 
-    def rows(ticks: str, condition: str) -> str:
+    def rows(table: str, ticks: str, condition: str) -> str:
         if each:
             source = _each(table, f"{key}, {ticks} AS ticks", condition, each)
             return f"SELECT {key}, ticks FROM {source}"  # noqa: S608
@@ -524,24 +542,35 @@ def period_sums(days: Days, table: str, keys: Sequence[str], chosen: str = "", e
             f"SELECT {key}, {ticks} AS ticks FROM {table} WHERE category_id = %(category)s AND {chosen} AND {condition}"  # noqa: S608
         )
 
-    parts = [rows("ticks", "month = ANY(%(whole_months)s::date[])")]
+    by_year = days.whole_months_by_year if years else {}
+    parts = [rows(table, "ticks", f"month = ANY(%({'few' if years else 'whole'}_months)s::date[])")]
     parts += [
-        rows(_days_of_month(month, first, last), f"month = %(edge_{number})s")
+        rows(years, _parts_of(MONTHS, numbers), f"year = %(year_{year.year})s") for year, numbers in by_year.items()
+    ]
+    parts += [
+        rows(table, _days_of_month(month, first, last), f"month = %(edge_{number})s")
         for number, (month, first, last) in enumerate(days.edges)
     ]
     return " UNION ALL ".join(parts)
 
 
 def _days_of_month(month: date, first: int, last: int) -> str:
-    """The sum of some days of a row: of more than half of the month what is left of it without the others."""
-    wanted = DAYS[first - 1 : last]
-    others = [*DAYS[: first - 1], *DAYS[last : monthrange(month.year, month.month)[1]]]
+    return _parts_of(DAYS[: monthrange(month.year, month.month)[1]], range(first, last + 1))
+
+
+def _parts_of(parts: Sequence[str], numbers: Sequence[int]) -> str:
+    """The sum of some parts of a row: of more than half of them what is left of it without the others."""
+    wanted = [name for number, name in enumerate(parts, start=1) if number in numbers]
+    others = [name for name in parts if name not in wanted]
     return " + ".join(wanted) if len(wanted) <= len(others) else " - ".join(("ticks", *others))
 
 
 def period_parameters(days: Days) -> dict[str, Any]:
+    by_year = days.whole_months_by_year
     return {
         "whole_months": days.whole_months,
+        "few_months": [month for month in days.whole_months if month.replace(month=1) not in by_year],
+        **{f"year_{year.year}": year for year in by_year},
         "first": days.first,
         "last": days.last,
         **{f"edge_{number}": month for number, (month, _first, _last) in enumerate(days.edges)},
@@ -575,6 +604,7 @@ _OF_ALL: Final[Mapping[By, str]] = {
     By.RESOURCE: "usage_resource_month",
     By.PRODUCT: "usage_product_month",
 }
+_OF_ALL_BY_YEAR: Final[Mapping[By, str]] = {By.PERSON: "usage_person_year", By.RESOURCE: "usage_resource_year"}
 
 
 def _sums_of_nearly_all(
@@ -589,7 +619,7 @@ def _sums_of_nearly_all(
             WHERE wallet_id NOT IN (SELECT id FROM chosen) AND day BETWEEN %(first)s AND %(last)s
         ){f", {WITH_PRODUCTS}" if by is By.PRODUCT else ""}
         SELECT {key}, sum(ticks) AS used, sum(sum(ticks)) OVER () AS total, count(*) OVER () AS number
-        FROM ({period_sums(days, _OF_ALL[by], keys, "true")}
+        FROM ({period_sums(days, _OF_ALL[by], keys, "true", years=_OF_ALL_BY_YEAR.get(by, ""))}
               UNION ALL SELECT {key}, -ticks FROM ({period_sums(days, table, keys, each="wallet_id")}) o
               UNION ALL SELECT {key}, ticks FROM {"reports" if by is By.PRODUCT else "fresh"}) s
         GROUP BY {key} HAVING sum(ticks) <> 0 ORDER BY used DESC, {key} LIMIT %(limit)s

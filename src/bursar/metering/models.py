@@ -216,6 +216,39 @@ class UsageProductMonth(models.Model):
         return f"{self.product} {self.month} {self.ticks}"
 
 
+class UsagePersonYear(models.Model):
+    """What a whole category used in a year, by month, by person and the name of the user at the provider."""
+
+    pk = models.CompositePrimaryKey("category_id", "year", "person_id", "user")
+    category_id = models.BigIntegerField()
+    year = models.DateField(help_text="its first day, in UTC")
+    person_id = models.BigIntegerField(help_text="0 = nobody we know")
+    user = models.CharField(max_length=200, db_column="user_name")
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_person_year"
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.user} {self.year} {self.ticks}"
+
+
+class UsageResourceYear(models.Model):
+    """The same by resource."""
+
+    pk = models.CompositePrimaryKey("category_id", "year", "resource_id")
+    category_id = models.BigIntegerField()
+    year = models.DateField()
+    resource_id = models.BigIntegerField(help_text="0 = none was named")
+    ticks = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "usage_resource_year"
+
+    def __str__(self) -> str:
+        return f"{self.resource_id} {self.year} {self.ticks}"
+
+
 class DrawnMonth(models.Model):
     """By how much an allocation's drawn changed in a month, by day. A cache of the postings."""
 

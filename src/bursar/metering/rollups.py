@@ -9,13 +9,14 @@ when a job ran.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import connection, transaction
 
 from bursar.accounting.books import EPOCH
 
 DAYS: Final = tuple(f"d{day:02}" for day in range(1, 32))
+MONTHS: Final = tuple(f"m{month:02}" for month in range(1, 13))
 AT_ONCE: Final = 50_000
 
 
@@ -77,25 +78,43 @@ REPORT_COLUMNS: Final = """
 """
 
 
-def sums_by_day() -> str:
-    """Thirty-one sums, one for each day of the month of rows with `number`, the day's."""
+class Span(NamedTuple):
+    """What a row of a rollup covers: a month with its days, or a year with its months.
+
+    column   holds the span's first day, and names the span as PostgreSQL does
+    part     a part of it, as PostgreSQL names that
+    parts    the columns of its parts
+    """
+
+    column: str
+    part: str
+    parts: tuple[str, ...]
+
+
+MONTH: Final = Span("month", "day", DAYS)
+YEAR: Final = Span("year", "month", MONTHS)
+
+
+def sums_by(parts: Sequence[str]) -> str:
+    """A sum for each part of rows with `number`, the part's: of DAYS one for each day of the month."""
     return ", ".join(
         f"coalesce(sum(ticks) FILTER (WHERE number = {number}), 0) AS {name}"
-        for number, name in enumerate(DAYS, start=1)
+        for number, name in enumerate(parts, start=1)
     )
 
 
-def _gather(table: str, keys: Sequence[str], source: str) -> str:
-    """Add the rows of `source` (keys, day, ticks) to a table of months."""
-    key = ", ".join((*keys, "month"))
+def _gather(table: str, keys: Sequence[str], source: str, span: Span = MONTH) -> str:
+    """Add the rows of `source` (keys, day, ticks) to a table of months or of years."""
+    key = ", ".join((*keys, span.column))
     return f"""
-        INSERT INTO {table} (category_id, {key}, ticks, {", ".join(DAYS)})
-        SELECT %(category)s, {key}, sum(ticks), {sums_by_day()}
-        FROM (SELECT *, date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number
+        INSERT INTO {table} (category_id, {key}, ticks, {", ".join(span.parts)})
+        SELECT %(category)s, {key}, sum(ticks), {sums_by(span.parts)}
+        FROM (SELECT *, date_trunc('{span.column}', day)::date AS {span.column}, extract({span.part} FROM day)::int AS number
               FROM {source} WHERE ticks <> 0) s
         GROUP BY {key}
         ON CONFLICT (category_id, {key}) DO UPDATE
-        SET ticks = {table}.ticks + excluded.ticks, {", ".join(f"{day} = {table}.{day} + excluded.{day}" for day in DAYS)}
+        SET ticks = {table}.ticks + excluded.ticks,
+            {", ".join(f"{part} = {table}.{part} + excluded.{part}" for part in span.parts)}
     """  # noqa: S608  constants of this module
 
 
@@ -105,8 +124,18 @@ OF_CATEGORY: Final[Mapping[str, tuple[str, ...]]] = {
     "usage_resource_month": ("resource_id",),
     "usage_product_month": ("product",),
 }
+# By year too where a month alone has tens of thousands of rows.
+OF_CATEGORY_BY_YEAR: Final[Mapping[str, tuple[str, ...]]] = {
+    "usage_person_year": ("person_id", "user_name"),
+    "usage_resource_year": ("resource_id",),
+}
+_SPANS: Final = (
+    *((table, keys, MONTH) for table, keys in OF_CATEGORY.items()),
+    *((table, keys, YEAR) for table, keys in OF_CATEGORY_BY_YEAR.items()),
+)
 _TABLES: Final = (
-    "usage_month", "usage_category_month", "usage_detail_month", *OF_CATEGORY, "drawn_month", "quota_history",
+    "usage_month", "usage_category_month", "usage_detail_month", *OF_CATEGORY, *OF_CATEGORY_BY_YEAR, "drawn_month",
+    "quota_history",
 )  # fmt: skip
 _USAGE_KEYS: Final = ("wallet_id",)
 _DETAIL_KEYS: Final = ("wallet_id", "resource_id", "person_id", "user_name", "product")
@@ -121,7 +150,7 @@ _GATHER_REPORTS: Final = f"""
         {_gather("usage_category_month", (), "fresh")}
     ), in_detail AS (
         {_gather("usage_detail_month", _DETAIL_KEYS, "reports")}
-    ), {", ".join(f"in_{table} AS ({_gather(table, keys, 'reports')})" for table, keys in OF_CATEGORY.items())}
+    ), {", ".join(f"in_{table} AS ({_gather(table, keys, 'reports', span)})" for table, keys, span in _SPANS)}
     SELECT recorded_at, id, (SELECT count(*) FROM fresh) FROM fresh ORDER BY recorded_at DESC, id DESC LIMIT 1
 """  # noqa: S608
 _GATHER_POSTINGS: Final = f"""
@@ -246,11 +275,12 @@ def ask(statement: str, category_id: int, parameters: Mapping[str, Any]) -> Iter
 
 
 # ------------------------------------------------------------------------------------------------ checking
-def _unfolded(table: str, keys: Sequence[str]) -> str:
-    """The rows of a table of months as keys, day, ticks."""
-    values = ", ".join(f"({number}, {table}.{day})" for number, day in enumerate(DAYS))
+def _unfolded(table: str, keys: Sequence[str], span: Span = MONTH) -> str:
+    """The rows of a table of months as keys, day, ticks; of years, with the first day of each month."""
+    values = ", ".join(f"({number}, {table}.{part})" for number, part in enumerate(span.parts))
     return f"""
-        SELECT {", ".join(keys)}, month + v.day AS day, v.ticks FROM {table}, LATERAL (VALUES {values}) AS v(day, ticks)
+        SELECT {", ".join(keys)}, ({span.column} + v.number * interval '1 {span.part}')::date AS day, v.ticks
+        FROM {table}, LATERAL (VALUES {values}) AS v(number, ticks)
         WHERE category_id = %(category)s AND v.ticks <> 0
     """  # noqa: S608
 
@@ -305,13 +335,14 @@ _VERIFY: Final = f"""
     {
     " UNION ALL ".join(
         _compared(
-            f"usage by {keys[0].removesuffix('_id')} of",
+            f"usage by {keys[0].removesuffix('_id')} {'of' if span is MONTH else 'in the month from'}",
             "category",
-            _unfolded(table, ("category_id", *keys)),
-            f"SELECT %(category)s::bigint AS category_id, {', '.join(keys)}, day, ticks FROM reports",
+            _unfolded(table, ("category_id", *keys), span),
+            f"SELECT %(category)s::bigint AS category_id, {', '.join(keys)}, date_trunc('{span.part}', day)::date AS day, "
+            "ticks FROM reports",
             ("category_id", *keys),
         )
-        for table, keys in OF_CATEGORY.items()
+        for table, keys, span in _SPANS
     )
 }
     UNION ALL
@@ -347,9 +378,10 @@ _VERIFY: Final = f"""
     UNION ALL
     {
     " UNION ALL ".join(
-        f"SELECT 'category', category_id, 'sum by {keys[0].removesuffix('_id')} of ' || month, ticks::text, "
-        f"({' + '.join(DAYS)})::text FROM {table} WHERE category_id = %(category)s AND ticks <> {' + '.join(DAYS)}"
-        for table, keys in OF_CATEGORY.items()
+        f"SELECT 'category', category_id, 'sum by {keys[0].removesuffix('_id')} of ' || {span.column}, ticks::text, "
+        f"({' + '.join(span.parts)})::text FROM {table} "
+        f"WHERE category_id = %(category)s AND ticks <> {' + '.join(span.parts)}"
+        for table, keys, span in _SPANS
     )
 }
     UNION ALL

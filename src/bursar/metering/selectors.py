@@ -10,7 +10,7 @@ from django.db import connection
 from bursar.metering import rollups
 from bursar.metering.history import MONTHS_MAX, Days, period_parameters, period_sums
 from bursar.metering.models import UsageReport
-from bursar.metering.rollups import DAYS, REPORT_COLUMNS, REPORTS_AFTER, ask, sums_by_day
+from bursar.metering.rollups import DAYS, REPORT_COLUMNS, REPORTS_AFTER, ask, sums_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def usage_by_day(
         SELECT month, {", ".join(f"sum({day})" for day in DAYS)} FROM {table}
         WHERE category_id = %(category)s AND {asked.chosen} AND month BETWEEN %(first_month)s AND %(last)s GROUP BY month
         UNION ALL
-        SELECT month, {sums_by_day()} FROM (
+        SELECT month, {sums_by(DAYS)} FROM (
             SELECT date_trunc('month', day)::date AS month, extract(day FROM day)::int AS number, ticks
             FROM (SELECT {REPORT_COLUMNS} {REPORTS_AFTER}) r
             WHERE {asked.chosen} AND day BETWEEN %(first)s AND %(last)s

@@ -151,6 +151,8 @@ def test_rebuild__what_was_tampered_with__is_found_and_mended(category, universi
         cursor.execute("UPDATE usage_person_month SET user_name = 'bob'")
         cursor.execute("UPDATE usage_resource_month SET ticks = 13")
         cursor.execute("DELETE FROM usage_product_month")
+        cursor.execute("UPDATE usage_person_year SET m10 = 4, m11 = 6")
+        cursor.execute("UPDATE usage_resource_year SET ticks = 14")
     found = {
         (one.subject, one.subject_id, one.figure, one.balance, one.reports)
         for one in selectors.verify(category_id=category.pk)
@@ -170,6 +172,9 @@ def test_rebuild__what_was_tampered_with__is_found_and_mended(category, universi
         ("usage by person of 2026-11-21", "0", "10"),
         ("sum by resource of 2026-11-01", "13", "10"),
         ("usage by product of 2026-11-21", "0", "10"),
+        ("usage by person in the month from 2026-10-01", "4", "0"),
+        ("usage by person in the month from 2026-11-01", "6", "10"),
+        ("sum by resource of 2026-01-01", "14", "10"),
     }
     assert len([one for one in found if one[0] == "allocation" and "quota and window" in one[2]]) == 1
     assert rollups.rebuild(category_id=category.pk) > 0
@@ -409,6 +414,14 @@ def test_breakdown__of_most_of_a_category__is_the_whole_without_the_others(
         make_report(projects[1], category, 3, until=noon(10, 1)),
     )
     post(make_report(projects[0], category, 10, corrects=first.report_id))
+    before = [  # of each month since November 2024, none of this autumn
+        make_report(
+            [*projects, alone][back % 4], category, 1 + back, until=AT - timedelta(days=back), user=f"u{back % 5}",
+            person_id=back % 3 or None, resource_id=back % 4 + 1,
+        )
+        for back in range(60, 750, 11)
+    ]  # fmt: skip
+    post(*before)
     if gathered:
         gather(category)
     wallet = wallet_of(university, category)
@@ -433,8 +446,15 @@ def test_breakdown__of_most_of_a_category__is_the_whole_without_the_others(
         Days(date(2026, 10, 1), date(2026, 10, 31)),
         Days(date(2026, 10, 12), date(2026, 11, 21)),
         Days(TODAY, TODAY),
+        Days(date(2025, 1, 1), date(2025, 12, 31)),  # a whole year, most of one, parts of two, more than two
+        Days(date(2025, 1, 1), date(2025, 11, 30)),
+        Days(date(2025, 3, 1), date(2025, 4, 30)),
+        Days(date(2025, 11, 15), date(2026, 11, 14)),
+        Days(date(2025, 12, 1), date(2026, 1, 31)),
+        Days(date(2024, 11, 3), date(2026, 11, 21)),
     ):
         assert told(500, days) == told(1, days)
+        assert told(1, days)[By.PERSON][3] > 0
 
 
 def test_migration__of_what_was_gathered_before__fills_what_a_category_used_by_whom(
@@ -450,13 +470,15 @@ def test_migration__of_what_was_gathered_before__fills_what_a_category_used_by_w
     gather(category)
     gather(drive)
     post(make_report(university, category, 1, user="ada"))  # not gathered yet
-    kept = {table: _rows(table) for table in rollups.OF_CATEGORY}
-    assert [len(rows) for rows in kept.values()] == [3, 3, 3]
+    tables = [*rollups.OF_CATEGORY, *rollups.OF_CATEGORY_BY_YEAR]
+    kept = {table: _rows(table) for table in tables}
+    assert [len(rows) for rows in kept.values()] == [3, 3, 3, 2, 3]
     with connection.cursor() as cursor:
-        for table in rollups.OF_CATEGORY:
+        for table in tables:
             cursor.execute(f"UPDATE {table} SET ticks = 99")
-    import_module("bursar.metering.migrations.0009_rollups_of_a_nation").fill(None, connection.schema_editor())
-    assert {table: _rows(table) for table in rollups.OF_CATEGORY} == kept
+    for name in ("0009_rollups_of_a_nation", "0011_years_of_a_nation"):
+        import_module(f"bursar.metering.migrations.{name}").fill(None, connection.schema_editor())
+    assert {table: _rows(table) for table in tables} == kept
     assert selectors.verify(category_id=category.pk) == selectors.verify(category_id=drive.pk) == []
 
 
