@@ -37,6 +37,7 @@ FAULTS: dict[str, str] = {
     "negative_level": N_("A level cannot be negative."),
     "unknown_category": N_("There is no such product category."),
     "unknown_workspace": N_("There is no such workspace."),
+    "unknown_person": N_("There is no such person."),
     "not_your_category": N_("You may not report usage in this product category."),
     "report_conflict": N_("Another report with this id was accepted before, with other content."),
     "mixed_levels": N_("This wallet takes levels of scopes or of the whole, not both."),

@@ -87,6 +87,10 @@ def are_plain(reports: Sequence[Report]) -> bool:
     return not any(report.is_absolute or report.scope or report.corrects for report in reports)
 
 
+def people_named(reports: Sequence[Report]) -> set[int]:
+    return {report.person_id for report in reports if report.person_id is not None}
+
+
 _BLANK: Final = blake2b(digest_size=16)
 
 

@@ -25,12 +25,13 @@ from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.answers import Answer
 from bursar.metering.errors import Fault, ReportConflict, ReportsAtFault, TooManyReports, fault
 from bursar.metering.levels import Levels
-from bursar.metering.reports import Columns, Report, are_plain, looked_at
+from bursar.metering.reports import Columns, Report, are_plain, looked_at, people_named
 from bursar.metering.straight import NotStraight, post_straight
 from bursar.metering.writing import Whose, begin_writing
 from bursar.structure import prepared
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
+from bursar.structure.selectors import unknown_people
 
 T = TypeVar("T")
 
@@ -211,6 +212,7 @@ class _Plan:
         self.hashes = self.columns.content_hashes()
         self.wallet_ids = self._wallets()
         self._tell_new_from_known()
+        self._look_for_people()
         self.posted = self.columns.amounts
         self.charged_at = np.minimum(self.columns.ends - 1, micros(self.at))
         if not self.columns.plain:
@@ -229,6 +231,13 @@ class _Plan:
             else:
                 new.append(place)
         self.new = new
+
+    def _look_for_people(self) -> None:
+        unknown = unknown_people(people_named(_at(self.columns.reports, self.new)))
+        if unknown:
+            for place in self.new:
+                if self.columns.reports[place].person_id in unknown:
+                    self._blame(place, "unknown_person")
 
     def _known(self) -> dict[str, bytes]:
         """The identities among these that are taken. Each is looked up by its key, whatever is known or not of the table's size."""

@@ -21,10 +21,11 @@ from bursar.engine.ledger.book import Ints
 from bursar.engine.ledger.errors import Overflow
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.answers import Answer
-from bursar.metering.reports import Columns, Report, looked_at
+from bursar.metering.reports import Columns, Report, looked_at, people_named
 from bursar.metering.writing import begin_writing
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may
+from bursar.structure.selectors import unknown_people
 
 _PART: Final = 10_000
 
@@ -40,6 +41,8 @@ def post_straight(batch: Sequence[Report], by: Person | None, at: datetime) -> A
     raises   NotStraight; IntegrityError where a name is taken
     """
     category = _only_category(batch, by, at)
+    if unknown_people(people_named(batch)):
+        raise NotStraight
     held = lock(category.pk)
     now = max(at, held.until)
     ids, amounts, ends = _figures(batch)

@@ -1,5 +1,6 @@
 """The questions that read, each for a given viewer at a given instant. What a viewer may not see is not there."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -300,6 +301,12 @@ def person_seen(pk: int, viewer: Person, at: datetime) -> Person:
     if row is None:
         raise NotFound(noun="person")
     return row
+
+
+def unknown_people(ids: Iterable[int]) -> set[int]:
+    """Those of the ids that are nobody's."""
+    asked = set(ids)
+    return asked.difference(Person.objects.filter(pk__in=asked).values_list("pk", flat=True)) if asked else asked
 
 
 def login_claim(person: Person, identity_provider: str, claim: str) -> object:

@@ -68,6 +68,7 @@ def gather(category, limit=rollups.AT_ONCE):
 def test_history__any_period_at_any_time__is_what_the_reports_say(category, university, projects) -> None:
     """Late usage, corrections and batches in a random order; gathered in pieces, now and then; all questions each time."""
     chance = random.Random(20261121)
+    whose = [None, make_person().pk, make_person().pk]
     root = make_allocation(university, category, 10_000)
     for project in projects:
         make_allocation(project, category, 4_000, source=root.wallet)
@@ -87,7 +88,7 @@ def test_history__any_period_at_any_time__is_what_the_reports_say(category, univ
                 chance.randint(1, 90),
                 until=AT - timedelta(hours=chance.randint(0, 24 * 120)),
                 user=chance.choice(["ada", "bob", ""]),
-                person_id=chance.choice([None, 3, 4]),
+                person_id=chance.choice(whose),
                 resource_id=chance.choice([None, 8, 9]),
                 labels=chance.choice([{}, {"product": "thin"}, {"product": "fat", "queue": "long"}]),
             )
@@ -403,7 +404,8 @@ def test_breakdown__of_most_of_a_category__is_the_whole_without_the_others(
         make_allocation(project, category, 500, source=root.wallet)
     alone = make_workspace(make_organization("Elsewhere"))
     make_allocation(alone, category, 10)
-    ada = {"user": "ada", "person_id": 3, "resource_id": 8, "labels": {"product": "thin"}}
+    people = [None, make_person().pk, make_person().pk]
+    ada = {"user": "ada", "person_id": people[1], "resource_id": 8, "labels": {"product": "thin"}}
     bob = {"user": "bob", "resource_id": 9, "labels": {"product": "fat"}}
     first = make_report(projects[0], category, 30, **ada)
     post(
@@ -417,7 +419,7 @@ def test_breakdown__of_most_of_a_category__is_the_whole_without_the_others(
     before = [  # of each month since November 2024, none of this autumn
         make_report(
             [*projects, alone][back % 4], category, 1 + back, until=AT - timedelta(days=back), user=f"u{back % 5}",
-            person_id=back % 3 or None, resource_id=back % 4 + 1,
+            person_id=people[back % 3], resource_id=back % 4 + 1,
         )
         for back in range(60, 750, 11)
     ]  # fmt: skip
@@ -437,7 +439,7 @@ def test_breakdown__of_most_of_a_category__is_the_whole_without_the_others(
 
     autumn = Days(date(2026, 9, 30), date(2026, 11, 22))
     assert told(1, autumn) == {
-        By.PERSON: ([(None, "bob", 15), (3, "ada", 10)], 3, 1, 28),
+        By.PERSON: ([(None, "bob", 15), (people[1], "ada", 10)], 3, 1, 28),
         By.RESOURCE: ([(9, "", 15), (8, "", 10)], 3, 1, 28),
         By.PRODUCT: ([(None, "fat", 15), (None, "thin", 10)], 3, 1, 28),
     }
@@ -462,9 +464,10 @@ def test_migration__of_what_was_gathered_before__fills_what_a_category_used_by_w
 ) -> None:
     make_allocation(university, category, 1000)
     make_allocation(university, drive, 1000)
+    ada = {"user": "ada", "person_id": make_person().pk}
     post(
-        make_report(university, category, 10, user="ada", person_id=3, resource_id=8, labels={"product": "thin"}),
-        make_report(university, category, 5, user="ada", person_id=3, resource_id=9, until=AT - timedelta(days=40)),
+        make_report(university, category, 10, resource_id=8, labels={"product": "thin"}, **ada),
+        make_report(university, category, 5, resource_id=9, until=AT - timedelta(days=40), **ada),
         make_report(university, drive, 7, is_absolute=True),
     )
     gather(category)

@@ -16,7 +16,7 @@ from bursar.metering.services import REPORTS_MAX, post_reports
 from bursar.structure.roles import NotAllowed, Role
 from tests.factories.catalogue import make_category, make_level_category
 from tests.factories.ledger import AT, YEAR_END, YEAR_START, make_allocation, make_report
-from tests.factories.structure import make_membership, make_organization, make_project, make_workspace
+from tests.factories.structure import make_membership, make_organization, make_person, make_project, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -124,7 +124,22 @@ def test_post__an_id_with_other_content__is_a_conflict_naming_each_and_nothing_i
 def test_post__who_the_user_is_learned_later__is_still_the_same_report(category, university) -> None:
     report = make_report(university, category, 25, user="ada")
     post(report)
-    assert post(replace(report, person_id=7)).duplicates == (report.report_id,)
+    assert post(replace(report, person_id=make_person().pk)).duplicates == (report.report_id,)
+
+
+@pytest.mark.parametrize("others", [1, 600])
+def test_post__of_somebody_who_is_not_there__is_refused_by_its_place(category, university, others) -> None:
+    ada = make_person()
+    sound = [make_report(university, category, 5, user="ada", person_id=ada.pk) for _ in range(others)]
+    bad = [make_report(university, category, 5, person_id=number) for number in (ada.pk + 1000, 0, -1)]
+    before = written()
+    with pytest.raises(ReportsAtFault) as refusal:
+        post(*sound, *bad)
+    told = [(one.index, one.report_id, one.code) for one in refusal.value.faults]
+    assert told == [(others + place, one.report_id, "unknown_person") for place, one in enumerate(bad)]
+    assert written() == before
+    post(*sound)
+    assert set(UsageReport.objects.values_list("person_id", flat=True)) == {ada.pk}
 
 
 def test_post__the_same_id_in_two_categories__are_two_reports(category, verified, university) -> None:
@@ -401,13 +416,14 @@ def test_post__an_hour_each__is_journalled_by_the_hour_oldest_first(category, un
 
 def test_usage__by_day_and_by_person__counts_corrections_at_their_day(category, university) -> None:
     yesterday = AT - timedelta(days=1)
-    original = make_report(university, category, 10, until=yesterday, user="ada", person_id=3, resource_id=9)
+    ada = make_person().pk
+    original = make_report(university, category, 10, until=yesterday, user="ada", person_id=ada, resource_id=9)
     post(original, make_report(university, category, 4, user="bob", resource_id=9))
     post(make_report(university, category, 6, corrects=original.report_id))
     span = {"category_id": category.pk, "since": YEAR_START, "until": YEAR_END, "resource_id": 9}
     assert [(one.day, one.ticks) for one in selectors.usage_by_day(**span)] == [(yesterday.date(), 6), (AT.date(), 4)]
     people = [(one.person_id, one.user, one.ticks) for one in selectors.usage_by_person(**span)]
-    assert people == [(3, "ada", 6), (None, "bob", 4)]
+    assert people == [(ada, "ada", 6), (None, "bob", 4)]
     assert selectors.usage_ticks(**span) == 10
     assert len(selectors.reports_of_resource(category_id=category.pk, resource_id=9)) == 3
 
