@@ -173,6 +173,8 @@ def test_retry__of_a_failed_order_under_a_hold__is_refused_unless_it_was_agreed_
     for by in (world.pi, world.manager):
         with pytest.raises(HeldByBudget):
             services.retry_order(order_id=order.pk, by=by, at=world.at)
+        with pytest.raises(HeldByBudget):  # the same wish, asked at the resource
+            services.ask_again(resource_id=order.resource_id, by=by, at=world.at)
     assert Order.objects.get(pk=order.pk).state == "failed"
     assert services.retry_order(order_id=agreed.pk, by=world.manager, at=world.at).state == "executing"
     services.lift_holds(source="budget 1", at=world.at)

@@ -749,14 +749,14 @@ def retry_order(*, order_id: int, by: Person | None, at: datetime) -> Order:
         raise_if_open_order(order.resource)
         check_not_overtaken(order)
     if order.state == OrderState.FAILED:
-        _require_no_hold(order, at=at)
+        require_not_held(order, at=at)
     _execute(order, OrderAction.RETRY, at=at, by=by)
     decide(order, side, Decision.RETRIED, by=by, at=at)
     order.save()
     return order
 
 
-def _require_no_hold(order: Order, *, at: datetime) -> None:
+def require_not_held(order: Order, *, at: datetime) -> None:
     """A hold that this order was let through for already stops it no more.
 
     raises   HeldByBudget

@@ -44,7 +44,7 @@ from bursar.provisioning.policies import role_names
 from bursar.provisioning.queue import ask_to_reconcile, ask_to_sync
 from bursar.provisioning.services import outcome
 from bursar.provisioning.services._common import decide, lock_resource, step_resource, tell
-from bursar.provisioning.services.orders import check_end, check_name, raise_if_open_order, wish_anew
+from bursar.provisioning.services.orders import check_end, check_name, raise_if_open_order, require_not_held, wish_anew
 from bursar.structure.models import Person
 from bursar.structure.roles import Permission, may, require
 
@@ -166,7 +166,7 @@ def rename_resource(*, resource_id: int, name: str, by: Person | None, at: datet
 def ask_again(*, resource_id: int, by: Person | None, at: datetime) -> Resource:
     """Have the backend asked at once: of a wish that waits, or once more of one that it refused.
 
-    raises   ResourceNotFound; NotAllowed; ResourceStepNotOpen
+    raises   ResourceNotFound; NotAllowed; OpenOrderExists; HeldByBudget; ResourceStepNotOpen
     """
     resource = lock_resource(resource_id)
     require_either_side(resource, Permission.PLACE_ORDER, by, at)
@@ -175,6 +175,9 @@ def ask_again(*, resource_id: int, by: Person | None, at: datetime) -> Resource:
         if resource.desired_gone:
             action = ResourceAction.TERMINATE
         else:
+            wish = Order.objects.filter(resource=resource, executed_at__isnull=False).order_by("-pk").first()
+            if wish is not None:
+                require_not_held(wish, at=at)
             action = ResourceAction.CREATE if resource.first_ok_at is None else ResourceAction.CHANGE
         step_resource(resource, action, by=by, at=at)
         wish_anew(resource)
