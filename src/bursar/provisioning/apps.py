@@ -7,3 +7,9 @@ class ProvisioningConfig(AppConfig):
     label = "provisioning"
     verbose_name = _("Provisioning")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from bursar.events.guards import guard
+        from bursar.structure.roles import Permission
+
+        guard("spending", project=Permission.VIEW_COSTS, organization=Permission.VIEW_COSTS, provider="")

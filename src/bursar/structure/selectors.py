@@ -1,6 +1,6 @@
 """The questions that read, each for a given viewer at a given instant. What a viewer may not see is not there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Lower
 
+from bursar.events.guards import guards
 from bursar.events.models import Event
 from bursar.structure.errors import InvitationUnknown, NotFound
 from bursar.structure.models import (
@@ -24,6 +25,7 @@ from bursar.structure.models import (
 from bursar.structure.roles import (
     Permission,
     Role,
+    may,
     on_platform,
     organizations_where,
     projects_where,
@@ -371,13 +373,32 @@ def workspace_of(owner: Organization | Project | Person) -> Workspace:
 def events_of(scope: Scope, viewer: Person, at: datetime) -> QuerySet[Event]:
     """What happened in an organization (its projects included), in a project, or anywhere (None); newest first.
 
+    What needs a permission beyond seeing the place, such as what it spends, is left out for whoever has it not.
+
     raises   NotAllowed
     """
+    rows = Event.objects.order_by("-at", "-id")
     if isinstance(scope, Project):
         require(viewer, Permission.VIEW_PROJECT, scope, at)
-        return Event.objects.filter(project_id=scope.pk).order_by("-at", "-id")
+        needs = {noun: guard.project for noun, guard in guards().items()}
+        return rows.filter(_told(needs, scope, viewer, at), project_id=scope.pk)
     if isinstance(scope, Organization):
         require(viewer, Permission.VIEW_ORGANIZATION, scope, at)
-        return Event.objects.filter(Q(organization_id=scope.pk) | Q(provider_id=scope.pk)).order_by("-at", "-id")
+        as_customer = {noun: guard.organization for noun, guard in guards().items()}
+        as_provider = {noun: guard.provider for noun, guard in guards().items()}
+        return rows.filter(
+            Q(_told(as_customer, scope, viewer, at), organization_id=scope.pk)
+            | Q(_told(as_provider, scope, viewer, at), provider_id=scope.pk)
+        )
     require(viewer, Permission.READ_PLATFORM, None, at)
-    return Event.objects.order_by("-at", "-id")
+    return rows
+
+
+def _told(needs: Mapping[str, str], scope: Scope, viewer: Person, at: datetime) -> Q:
+    """Which events the viewer is told. `needs`: what somebody has to have for those of a noun, "" = nobody has it."""
+    has = {need for need in set(needs.values()) if need and may(viewer, Permission(need), scope, at)}
+    found = Q()
+    for noun, need in needs.items():
+        if need not in has:
+            found &= ~Q(kind__startswith=f"{noun}.")
+    return found

@@ -10,7 +10,7 @@ from django.utils.html import strip_tags
 import bursar
 from bursar.events.models import Event
 from bursar.events.services import Happening, record
-from bursar.structure.roles import Role
+from bursar.structure.roles import NotAllowed, Role
 from bursar.structure.selectors import events_of
 from bursar.web.happening_words import SENTENCES
 from bursar.web.happenings import raw, told
@@ -114,3 +114,43 @@ def test_events__recorded_out_of_order__stand_in_the_order_of_time(at) -> None:
     wanted = ["x.also_third", "x.third", "x.second", "x.first"]
     assert [event.kind for event in events_of(None, viewer, at)[:4]] == wanted
     assert [event.kind for event in events_of(organization, viewer, at)[:4]] == wanted
+
+
+MONEY = {"budget.set", "spending.held", "invoice.issued", "credit.given", "compensation.made", "buyer.edited"}
+SELLING = {"invoice.sent", "seller.edited", "tax_rate.set", "credit.withdrawn"}
+
+
+@pytest.mark.parametrize(
+    ("role", "in_organization", "in_project"),
+    [
+        (Role.ORGANIZATION_OWNER, MONEY | SELLING, MONEY),
+        (Role.ORGANIZATION_MANAGER, {"budget.set", "spending.held"}, MONEY),
+        (Role.BILLING_VIEWER, MONEY | SELLING, MONEY),
+        (Role.PROVIDER_MANAGER, SELLING, None),
+        (Role.OFFERING_MANAGER, set(), None),
+        (Role.GRANT_REVIEWER, set(), None),
+        (Role.PROJECT_MANAGER, None, MONEY),
+        (Role.PROJECT_MEMBER, None, set()),
+    ],
+)
+def test_events__of_what_is_spent__are_told_to_whoever_may_see_costs(at, role, in_organization, in_project) -> None:
+    organization = make_organization()
+    project = make_project(organization=organization)
+    viewer = make_person()
+    make_membership(person=viewer, role=role, scope=organization if in_organization is not None else project)
+    for kind in sorted(MONEY | {"order.placed"}):
+        spent = Happening(kind, "thing", 1, organization_id=organization.pk, project_id=project.pk)
+        record(spent, by_id=None, at=at)
+    for kind in sorted(SELLING):
+        record(Happening(kind, "thing", 1, provider_id=organization.pk), by_id=None, at=at)
+
+    def told_in(scope):
+        found = {event.kind for event in events_of(scope, viewer, at)}
+        return found & (MONEY | SELLING | {"order.placed"})
+
+    for scope, wanted in ((organization, in_organization), (project, in_project)):
+        if wanted is None:
+            with pytest.raises(NotAllowed):
+                events_of(scope, viewer, at)
+        else:
+            assert told_in(scope) == wanted | {"order.placed"}
