@@ -386,6 +386,7 @@ class Ledger:
         self._rows: list[_Rows] = []
         self._closed: dict[int, int] = {}
         self._told: list[tuple[str, str, int, int, dict[str, Any]]] = []
+        self._balances_begun = False
         self.flips: dict[int, bool] = {}
         with_due = advance(self.book, micros(self.now))
         if with_due:
@@ -535,9 +536,15 @@ class Ledger:
         """Have an event written with the rest, in the scope of a wallet."""
         self._told.append((kind, subject_type, subject_id, wallet_id, facts))
 
+    def begin_balances(self) -> None:
+        """Begin to write balances and the clock, where nothing will change them or go wrong any more; `finish` has the rest."""
+        self._write_balances()
+        self._balances_begun = True
+
     def finish(self) -> None:
         """Write balances, journal, locks, events and the clock."""
-        self._write_balances()
+        if not self._balances_begun:
+            self._write_balances()
         self._write_journal()
         self._follow_locks()
         self._write_events()

@@ -53,7 +53,9 @@ class Posting:
             changes = engine.post(book, rows, amounts, instants, bounds)
         except engine.NegativeUsage as refusal:
             raise MoreTakenBackThanUsed(wallet_ids=tuple(loaded.wallet_ids[row] for row in refusal.wallets)) from None
-        _journal_usage(ledger, self.operation_id, changes, rows, amounts, instants, bounds)
+        usage = _usage_by_hour(bounds, rows, instants, amounts)
+        ledger.begin_balances()  # the server is at work with them while the journal is laid out
+        _journal_usage(ledger, self.operation_id, changes, usage, bounds)
         ledger.finish()
         return loaded
 
@@ -76,15 +78,10 @@ def _journal_usage(
     ledger: Ledger,
     operation: int,
     changes: list[Change],
-    rows: Ints,
-    amounts: Ints,
-    instants: Ints,
+    usage: "_Usage",
     bounds: Ints,
 ) -> None:
     """Usage by the hour it belongs to; what was drawn, given back or stands, assigned to those hours, oldest first."""
-    hours = instants - instants % HOUR
-    epochs = np.searchsorted(bounds, instants, side="right")
-    usage = _usage_by_hour(epochs, rows, hours, amounts)
     for change in changes:
         if change.kind not in {Kind.DRAW, Kind.RELEASE}:
             ledger.journal(operation, change)
@@ -115,7 +112,10 @@ class _Usage:
         return _Usage(self.epoch[which], self.wallet[which], self.hour[which], self.ticks[which])
 
 
-def _usage_by_hour(epochs: Ints, rows: Ints, hours: Ints, amounts: Ints) -> _Usage:
+def _usage_by_hour(bounds: Ints, rows: Ints, instants: Ints, amounts: Ints) -> _Usage:
+    """raises   Overflow"""
+    hours = instants - instants % HOUR
+    epochs = np.searchsorted(bounds, instants, side="right")
     order = np.lexsort((hours, rows, epochs))
     epochs, rows, hours = epochs[order], rows[order], hours[order]
     begins = np.ones(len(rows), dtype=np.bool_)
