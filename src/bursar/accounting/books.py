@@ -566,25 +566,25 @@ class Ledger:
 
     def _changed_wallets(self) -> Iterator[_Step]:
         book, before = self.book, self._before
-        changed = np.flatnonzero(
-            (book.used != before.used)
-            | (book.uncovered != before.uncovered)
-            | (book.written_off != before.written_off)
-            | (book.locked != before.locked)
-        )
-        if not len(changed):
+        figures = {
+            "used_ticks": (book.used, before.used, "bigint"),
+            "uncovered_ticks": (book.uncovered, before.uncovered, "bigint"),
+            "written_off_ticks": (book.written_off, before.written_off, "bigint"),
+            "locked": (book.locked, before.locked, "boolean"),
+        }
+        differs = {name: now != then for name, (now, then, _) in figures.items()}
+        moved = [name for name, where in differs.items() if where.any()]  # mostly what was used, and nothing else
+        if not moved:
             return
-        ids = self.loaded.wallets
-        values = (ids, book.used, book.uncovered, book.written_off, book.locked)
+        changed = np.flatnonzero(np.logical_or.reduce([differs[name] for name in moved]))
+        columns = [self.loaded.wallets, *(figures[name][0] for name in moved)]
         yield _Step(
-            """
-            UPDATE wallet w
-            SET used_ticks = v.used, uncovered_ticks = v.uncovered, written_off_ticks = v.written_off, locked = v.locked
-            FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
-                 AS v(id, used, uncovered, written_off, locked)
+            f"""
+            UPDATE wallet w SET {", ".join(f"{name} = v.{name}" for name in moved)}
+            FROM unnest(%s::bigint[], {", ".join(f"%s::{figures[name][2]}[]" for name in moved)}) AS v(id, {", ".join(moved)})
             WHERE w.id = v.id AND w.category_id + 0 = %s
-            """,
-            [*(copying.array(column[changed]) for column in values), self.category.pk],
+            """,  # noqa: S608  names of ours
+            [*(copying.array(column[changed]) for column in columns), self.category.pk],
             len(changed),
         )
 
