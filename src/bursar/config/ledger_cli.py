@@ -561,7 +561,8 @@ def backfill(
         fail(_("{file} cannot be read: {why}.").format(file=file, why=error), WRONG_INPUT)
     except filling.BackfillStopped as stopped:
         for one in stopped.wrong[:20]:
-            err.print(f"{file}:{one.line}: {one.report_id} {one.message} ({one.code})", markup=False, soft_wrap=True)
+            words = " ".join(filter(None, (one.report_id, one.message, f"({one.code})")))
+            err.print(f"{file}:{one.line}: {words}", markup=False, soft_wrap=True)
         fail(
             _(
                 "{count} lines cannot be booked. {done} lines before them stand and are not read again. Mend them and run this "

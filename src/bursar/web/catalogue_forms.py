@@ -615,7 +615,7 @@ class FormFieldForm(_Form):
     choices = forms.CharField(
         label=_("Choices"),
         required=False,
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
         help_text=_("One per line, “value” or “value = what is shown”."),
     )
     least = forms.CharField(

@@ -350,7 +350,7 @@ class QuestionForm(forms.Form):
     required = forms.BooleanField(label=_("Has to be answered"), required=False)
     length_max = forms.IntegerField(label=_("Greatest length"), required=False, min_value=1, max_value=20_000)
     choices = forms.CharField(
-        label=_("Choices, one on each line"), required=False, widget=forms.Textarea(attrs={"rows": 2})
+        label=_("Choices, one on each line"), required=False, widget=forms.Textarea(attrs={"rows": 4})
     )
     help = forms.CharField(label=_("Help"), required=False, max_length=1000)
 

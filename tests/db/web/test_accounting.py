@@ -196,8 +196,8 @@ def test_home__the_largest_quota__is_told_from_four_fifths_on(nation: Nation, dr
 
 def test_wallet__member__sees_the_sums_but_not_the_people(nation: Nation) -> None:
     html = of(nation.member).get(ADDRESSES["wallet"](nation)).content.decode()
-    assert "Who used it" not in html
-    assert "Who used it" in of(nation.investigator).get(ADDRESSES["wallet"](nation)).content.decode()
+    assert "Who used it here" not in html
+    assert "Who used it here" in of(nation.investigator).get(ADDRESSES["wallet"](nation)).content.decode()
 
 
 def test_past__of_a_wallet__stands_beside_the_present(nation: Nation) -> None:
