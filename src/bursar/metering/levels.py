@@ -10,6 +10,7 @@ from django.db import connection
 from bursar.accounting.books import EPOCH, micros
 from bursar.accounting.models import Wallet
 from bursar.catalogue.models import ProductCategory
+from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering.reports import Report
 
 _BEFORE_ALL: Final = datetime.min.replace(tzinfo=EPOCH.tzinfo)
@@ -131,7 +132,7 @@ class Levels:
         report = self.reports[index]
         if not report.is_absolute:
             self.posted[index] = report.amount_ticks
-            level.ticks += report.amount_ticks
+            self._change(index, level, report.amount_ticks, scope=report.scope)
         elif report.order > level.order:
             self.posted[index] = report.amount_ticks - level.ticks
             level.ticks = report.amount_ticks
@@ -154,8 +155,15 @@ class Levels:
         self.posted[index] = report.amount_ticks - original.counted_ticks if counts else 0
         original.counted_ticks = report.amount_ticks
         if level is not None and counts:
-            level.ticks += self.posted[index]
+            self._change(index, level, self.posted[index], scope=original.scope)
             level.changed = True
+
+    def _change(self, index: int, level: Level, ticks: int, *, scope: str) -> None:
+        """What a wallet as a whole can hold is seen to where it is booked; one of its scopes may have more, or less."""
+        if scope and abs(level.ticks + ticks) > TICKS_MAX:
+            self.faults.append((index, "overflow"))
+        else:
+            level.ticks += ticks
 
     def _find_originals(self, corrections: list[int]) -> None:
         if not corrections:
@@ -202,7 +210,8 @@ class Levels:
         if not names:
             return {}
         with connection.cursor() as cursor:
-            # A name leads to the instant, and the instant to the request that the report came in.
+            # A name leads to the instant, and the instant to the request that the report came in. That a correction names
+            # something is said for the index, which has nothing else.
             cursor.execute(
                 """
                 WITH named AS MATERIALIZED (
@@ -220,7 +229,7 @@ class Levels:
                 JOIN named ON named.report_id = r.report_id AND named.recorded_at = r.recorded_at
                 LEFT JOIN LATERAL (
                     SELECT amount_ticks FROM usage_report
-                    WHERE category_id = %(category)s AND corrects = r.report_id ORDER BY id DESC LIMIT 1
+                    WHERE category_id = %(category)s AND corrects = r.report_id AND corrects <> '' ORDER BY id DESC LIMIT 1
                 ) c ON true
                 """,
                 {"category": self.category.pk, "names": sorted(names)},

@@ -208,10 +208,10 @@ def _fault_of(report: Report, latest: datetime) -> str:
         return "period_without_time_zone"
     if report.period_end <= report.period_start:
         return "period_empty"
-    if report.used_at > latest:
-        return "in_the_future"
     if report.period_start < EPOCH:
         return "long_ago"
+    if report.used_at > latest:
+        return "in_the_future"
     if report.is_absolute and report.amount_ticks < 0:
         return "negative_level"
     return ""

@@ -145,7 +145,11 @@ def _by_category(batch: Sequence[Report], bad: set[int]) -> dict[int, Sequence[i
 
 
 def _refuse(faults: Iterable[Fault]) -> None:
-    found = tuple(sorted(faults, key=lambda one: one.index))
+    """Name each report once: that its id is taken comes before all else that is wrong with it."""
+    named: dict[int, Fault] = {}
+    for one in sorted(faults, key=lambda one: (one.index, one.code != "report_conflict")):
+        named.setdefault(one.index, one)
+    found = tuple(named.values())
     conflicts = tuple(dict.fromkeys(one.report_id for one in found if one.code == "report_conflict"))
     if conflicts:
         raise ReportConflict(ids=", ".join(conflicts[:20]), report_ids=conflicts, faults=found)
@@ -269,7 +273,7 @@ class _Plan:
         levels = Levels(
             category=self.category,
             reports=self.columns.reports,
-            new=self.new,
+            new=[place for place in self.new if self.wallet_ids[place]],
             wallet_ids=self.wallet_ids.tolist(),
             posted=self.posted.tolist(),
             charged_at=self.charged_at.tolist(),

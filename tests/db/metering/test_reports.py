@@ -1,6 +1,6 @@
 """Reports are booked exactly once; a request is booked whole or not at all."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.db import connection
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bursar.accounting import selectors as accounting
 from bursar.accounting.models import Posting, Wallet
+from bursar.kernel.quantity import TICKS_MAX
 from bursar.metering import selectors
 from bursar.metering.errors import ReportConflict, ReportsAtFault, TooManyReports
 from bursar.metering.models import ReportIdentity, UsageReport
@@ -19,6 +20,9 @@ from tests.factories.ledger import AT, YEAR_END, YEAR_START, make_allocation, ma
 from tests.factories.structure import make_membership, make_organization, make_person, make_project, make_workspace
 
 pytestmark = pytest.mark.django_db
+
+NO_EARLIER = datetime.min.replace(tzinfo=UTC)
+EAST = timezone(timedelta(hours=12))
 
 
 @pytest.fixture
@@ -158,6 +162,7 @@ def test_post__reports_at_fault__are_all_named_with_their_place_and_nothing_is_b
         replace(good, report_id="naive", period_start=good.period_start.replace(tzinfo=None)),
         replace(good, report_id="ahead", period_end=AT + timedelta(minutes=6)),
         replace(good, report_id="level", amount_ticks=-1, is_absolute=True),
+        replace(good, report_id="ancient", period_start=NO_EARLIER.replace(tzinfo=EAST), period_end=NO_EARLIER),
         replace(good, report_id="category", category_id=2**62),
         replace(good, report_id="workspace", workspace_id=2**70),
         replace(good, report_id="original", corrects="nobody"),
@@ -170,11 +175,38 @@ def test_post__reports_at_fault__are_all_named_with_their_place_and_nothing_is_b
         (5, "naive", "period_without_time_zone"),
         (6, "ahead", "in_the_future"),
         (7, "level", "negative_level"),
-        (8, "category", "unknown_category"),
-        (9, "workspace", "unknown_workspace"),
-        (10, "original", "unknown_original"),
+        (8, "ancient", "long_ago"),
+        (9, "category", "unknown_category"),
+        (10, "workspace", "unknown_workspace"),
+        (11, "original", "unknown_original"),
     ]
     assert Wallet.objects.count() == 0
+
+
+def test_post__of_a_workspace_that_is_not_there__is_refused_whatever_kind_of_report(category, university) -> None:
+    known = make_report(university, category, 1)
+    post(known)
+    kinds = [
+        {"is_absolute": True},
+        {"is_absolute": True, "scope": "job"},
+        {"scope": "job"},
+        {"corrects": known.report_id},
+    ]
+    bad = [replace(make_report(university, category, 5, **kind), workspace_id=999_999_999) for kind in kinds]
+    same = replace(make_report(university, category, 5, corrects=bad[0].report_id), workspace_id=999_999_999)
+    for reports in ([bad[0]], [*bad, same], [make_report(university, category, 1), *bad, same]):
+        at_fault = [(place, one) for place, one in enumerate(reports) if one.workspace_id == 999_999_999]
+        assert faults(*reports) == [(place, one.report_id, "unknown_workspace") for place, one in at_fault]
+
+
+def test_post__a_report_with_several_faults__is_named_once_and_a_taken_id_before_all_else(category, university) -> None:
+    bad = replace(make_report(university, category, 5, person_id=-1), workspace_id=999_999_999)
+    assert faults(bad) == [(0, bad.report_id, "unknown_workspace")]
+    known = make_report(university, category, 5)
+    post(known)
+    with pytest.raises(ReportConflict) as refusal:
+        post(replace(known, workspace_id=999_999_999))
+    assert [(one.index, one.code) for one in refusal.value.faults] == [(0, "report_conflict")]
 
 
 def test_post__a_little_ahead__counts_as_now(category, university) -> None:
@@ -284,6 +316,22 @@ def test_post__a_difference_with_a_scope__moves_its_level(drive, university) -> 
     post(make_report(university, drive, 5, scope="home"))
     post(make_report(university, drive, 40, is_absolute=True, scope="home", until=AT + timedelta(minutes=2)))
     assert used() == {university.pk: 40}
+
+
+def test_post__a_level_of_more_than_can_be_counted__is_refused(category, university) -> None:
+    most = make_report(university, category, TICKS_MAX, scope="home")
+    post(most)
+    post(make_report(university, category, -TICKS_MAX, scope="work"))
+    assert used() == {university.pk: 0}
+    more = make_report(university, category, 1, scope="home")
+    less = make_report(university, category, -TICKS_MAX, scope="work")
+    assert faults(more) == [(0, more.report_id, "overflow")]
+    assert faults(more, less) == [(0, more.report_id, "overflow"), (1, less.report_id, "overflow")]
+    post(make_report(university, category, 5, scope="else"))
+    post(make_report(university, category, TICKS_MAX - 1, corrects=most.report_id))
+    assert post(more).posted == 1
+    back = make_report(university, category, TICKS_MAX, corrects=most.report_id)
+    assert faults(back) == [(0, back.report_id, "overflow")]
 
 
 def test_post__levels_of_scopes_and_of_the_whole__are_never_mixed(drive, university) -> None:
@@ -475,3 +523,24 @@ def test_post__one_name_among_many_that_the_server_never_counted__reads_that_one
         assert (answer.posted, answer.duplicates) == (0, (report.report_id,))
         # Once when it is taken for new and the key refuses it, once when it is looked up.
         assert rows_read() - before <= 2
+
+
+def test_post__a_correction_among_many_reports__reads_the_corrections_of_that_one_alone(category, university) -> None:
+    original = make_report(university, category, 5)
+    post(original)
+    with connection.cursor() as cursor:
+
+        def rows_read(number: int) -> int:
+            post(*(make_report(university, category, 1) for _ in range(number)), at=AT + timedelta(minutes=number))
+            cursor.execute("ANALYZE usage_report")
+            later = AT + timedelta(days=1, minutes=number)
+            scanned = "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname LIKE 'usage_report_2%'"
+            cursor.execute(scanned)
+            before = cursor.fetchone()[0]
+            post(make_report(university, category, number, corrects=original.report_id), at=later)
+            cursor.execute(scanned)
+            return int(cursor.fetchone()[0] - before)
+
+        rows_read(600)
+        assert rows_read(3_000) == 0
+    assert used() == {university.pk: 3_000 + 3_600}
