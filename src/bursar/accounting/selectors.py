@@ -237,7 +237,9 @@ def tree_below(*, wallet: Wallet, at: datetime) -> list[TreeRow]:
     wallets = {one.pk: one for one in _wallets().filter(category=wallet.category, pk__in=ids)}
     loaded = read(wallet.category, ids, at)
     states = states_in(loaded, wallets.values())
-    allocations = list(Allocation.objects.filter(category=wallet.category, source_id__in=ids).order_by("pk"))
+    # Of those that closed unused the holder need not be below.
+    within = Allocation.objects.filter(category=wallet.category, source_id__in=ids, wallet_id__in=wallets.keys())
+    allocations = list(within.order_by("pk"))
     for allocation in allocations:
         allocation.wallet = wallets[allocation.wallet_id]
         allocation.source = wallets[allocation.source_id] if allocation.source_id else None

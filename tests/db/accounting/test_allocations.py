@@ -368,6 +368,27 @@ def test_tree_below__several_sources__tells_what_was_given_on_once(category) -> 
     assert all(row.parent_id is None or row.depth for row in rows)
 
 
+@pytest.mark.parametrize("kind", [make_category, make_level_category])
+@pytest.mark.parametrize("ends", ["revoked", "ended"])
+def test_tree_below__an_allocation_that_closed_unused__is_left_out(verified, university, project, kind, ends) -> None:
+    category = verified(kind())
+    root = make_allocation(university, category, 100, end=YEAR_END + timedelta(days=365))
+    later = AT
+    if ends == "revoked":
+        services.revoke_allocation(
+            allocation=make_allocation(project, category, 60, source=root.wallet), by=None, at=AT
+        )
+    else:
+        make_allocation(project, category, 60, source=root.wallet)
+        later = YEAR_END + timedelta(days=30)
+        assert services.apply_due(category_id=category.pk, at=later)
+    rows = selectors.tree_below(wallet=root.wallet, at=later)
+    assert [(row.state.wallet.pk, row.given_ticks, row.below_ticks) for row in rows] == [(root.wallet_id, 0, 0)]
+    make_allocation(project, category, 40, source=root.wallet, end=root.end, start=later, at=later)
+    rows = selectors.tree_below(wallet=root.wallet, at=later)
+    assert [(row.depth, row.given_ticks, len(row.via)) for row in rows] == [(0, 40, 0), (1, 0, 1)]
+
+
 def test_tree_below__asks_as_often_however_many_are_below(category, university, django_assert_num_queries) -> None:
     root = make_allocation(university, category, 100)
 
