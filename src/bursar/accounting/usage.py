@@ -12,7 +12,7 @@ from bursar.catalogue.models import ProductCategory
 from bursar.engine import ledger as engine
 from bursar.engine.ledger import Change, Kind, by_hour
 from bursar.engine.ledger.book import Ints, Mask
-from bursar.engine.ledger.hours import UNCOVERED, WRITTEN_OFF, Moved
+from bursar.engine.ledger.hours import UNCOVERED, WRITTEN_OFF, Moved, nothing_moved
 from bursar.engine.ledger.tree import SAFE
 from bursar.kernel.quantity import TICKS_MAX
 from bursar.structure.models import Person
@@ -91,7 +91,7 @@ def _journal_usage(
             used = of_epoch.only(of_epoch.ticks * sign > 0)
             found = [change for change in changes if change.kind is kind and _epoch(change, bounds) == epoch]
             if not found:
-                moved = _nothing_moved()
+                moved = nothing_moved()
             elif (of_epoch.hour == of_epoch.hour[0]).all():  # nothing to share out: the common case
                 moved = _moved_at_once(found[0], int(of_epoch.hour[0]))
             else:
@@ -136,11 +136,6 @@ def _sums(amounts: Ints, starts: Ints) -> Ints:
 
 def _epoch(change: Change, bounds: Ints) -> int:
     return int(np.searchsorted(bounds, change.at, side="right"))
-
-
-def _nothing_moved() -> Moved:
-    nothing = np.zeros(0, dtype=np.int64)
-    return Moved(nothing, nothing, nothing, nothing)
 
 
 def _moved_at_once(change: Change, hour: int) -> Moved:

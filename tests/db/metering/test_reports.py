@@ -462,6 +462,28 @@ def test_post__an_hour_each__is_journalled_by_the_hour_oldest_first(category, un
     assert [*above] == [(starts[0], 10), (starts[1], 5)]
 
 
+@pytest.mark.parametrize("each", [1, 200])
+def test_post__free_use_of_several_hours__is_journalled_by_the_hour(verified, university, project, each) -> None:
+    free = verified(make_category(requires_allocation=False))
+    hours = [AT - timedelta(hours=number) for number in range(3)]
+    post(
+        *(
+            make_report(place, free, 5, until=hour)
+            for hour in hours
+            for place in (university, project)
+            for _ in range(each)
+        )
+    )
+    assert used() == {university.pk: 15 * each, project.pk: 15 * each}
+    post(*(make_report(project, free, -2, until=hour) for hour in hours[:2] for _ in range(each)))
+    rows = Posting.objects.filter(wallet_id=Wallet.objects.get(workspace=project).pk).order_by("id")
+    told = [(row.effective_at, row.used_ticks, row.uncovered_ticks) for row in rows]
+    an_hour = timedelta(hours=1)
+    assert told == [(hour - an_hour, 5 * each, 0) for hour in hours[::-1]] + [
+        (hour - an_hour, -2 * each, 0) for hour in hours[1::-1]
+    ]
+
+
 def test_usage__by_day_and_by_person__counts_corrections_at_their_day(category, university) -> None:
     yesterday = AT - timedelta(days=1)
     ada = make_person().pk

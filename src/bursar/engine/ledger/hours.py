@@ -31,12 +31,19 @@ class Moved:
     ticks: Ints
 
 
+def nothing_moved() -> Moved:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Moved(nothing, nothing, nothing, nothing)
+
+
 def by_hour(book: Book, change: Change, wallets: Ints, hours: Ints, ticks: Ints) -> Moved:
     """Split a draw or a release into hours, at the wallets that used and then at every source above.
 
     change                 a draw or a release; the book as it is after it
     wallets, hours, ticks  shape (n,), what reports add up to in the change's epoch, each pair of wallet and hour once
     """
+    if not book.rules.requires_allocation:
+        return nothing_moved()  # what is free to use is drawn nowhere and stands nowhere
     sign = -1 if change.kind is Kind.RELEASE else 1
     depth = np.asarray(releasing(book, change.at).depth)
     # Sums over a whole level: where they could leave an int64, whole numbers of any size take its place.
@@ -59,8 +66,7 @@ def by_hour(book: Book, change: Change, wallets: Ints, hours: Ints, ticks: Ints)
         if up.any():
             _sort_in(waiting, depth, (source[up], hour[flow][up], taken[up]))
     if not moved:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Moved(nothing, nothing, nothing, nothing)
+        return nothing_moved()
     hour, wallet, place, amount = (np.concatenate(parts) for parts in zip(*moved, strict=True))
     return Moved(hour, wallet, place, (sign * amount).astype(np.int64))
 
