@@ -14,7 +14,7 @@ KEYS = {
 def _table(name: str) -> str:
     columns = "".join(f"{key} {kind} NOT NULL, " for key, kind in KEYS[name].items())
     return f"""
-CREATE TABLE {name} (
+CREATE TABLE IF NOT EXISTS {name} (
     category_id bigint NOT NULL,
     year date NOT NULL,
     {columns}
@@ -26,7 +26,7 @@ CREATE TABLE {name} (
 
 
 def fill(apps: Any, schema_editor: Any) -> None:
-    """From what is gathered by month: a transaction for each category. Safe to repeat."""
+    """From what is gathered by month: a transaction for each category. Safe to repeat, as is all of this: it may be killed."""
     sums = ", ".join(
         f"coalesce(sum(ticks) FILTER (WHERE extract(month FROM month) = {number}), 0)" for number in range(1, 13)
     )
