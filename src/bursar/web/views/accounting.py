@@ -135,7 +135,6 @@ def _listing(request: HttpRequest, rows: Any, *, holder: bool = True) -> Listing
         "quota": Column(gettext_lazy("Quota"), classes="num"),
         "used": Column(gettext_lazy("Used here"), classes="num"),
         "available": Column(gettext_lazy("Available"), classes="num"),
-        "bar": Column(gettext_lazy("How much is used"), hidden=True),
         "until": Column(gettext_lazy("Until")),
         "state": Column(gettext_lazy("State")),
     }
