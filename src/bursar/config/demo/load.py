@@ -764,7 +764,7 @@ def _reports(metered: Metered) -> Iterable[Report]:
                     scope=metered.scope,
                     resource_id=metered.resource_id,
                     person_id=metered.people[person].pk,
-                    user=metered.people[person].email.split("@")[0],
+                    user=metered.people[person].email.split("@")[0].replace(".", ""),
                     job=f"{metered.job}-{start:%j}",
                 )
 
