@@ -269,7 +269,8 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _order_page(request: HttpRequest, pk: int, message_form: MessageForm) -> HttpResponse:
-    details = selectors.order_details(viewer_of(request), pk, at=at_of(request))
+    viewer, at = viewer_of(request), at_of(request)
+    details = selectors.order_details(viewer, pk, at=at)
     components = {c.key: c for c in details.order.offering.components.select_related("category")}
     used = {c.pk for c in components.values() if c.billing == Component.Billing.USAGE}
     limits = [(components[k], v) for k, v in details.order.limits.items() if k in components]
@@ -287,6 +288,7 @@ def _order_page(request: HttpRequest, pk: int, message_form: MessageForm) -> Htt
         "limits": limits,
         "form_values": form,
         "people": people,
+        "sees_project": may(viewer, Permission.VIEW_PROJECT, details.order.workspace, at),
         "moving": details.order.state == "executing",
         "agreed": {step.key for step in details.steps if step.state == "done"},
         "by_use": any(
