@@ -157,7 +157,9 @@ class MembershipForm(forms.Form):
 
 
 class HandOverForm(forms.Form):
-    to = forms.ModelChoiceField(label=_("New principal investigator"), queryset=Person.objects.none())
+    to = forms.ModelChoiceField(
+        label=_("New principal investigator"), queryset=Person.objects.none(), empty_label=_("Choose…")
+    )
     former_role = forms.ChoiceField(
         label=_("The former one"),
         widget=forms.RadioSelect,
