@@ -195,6 +195,15 @@ function unroll(strip) {
     strips.observe(strip); // tells its size at once too
 }
 
+// The menu may be longer than the window: the entry of this page is in view.
+function showCurrent() {
+    const menu = $("#menu");
+    const entry = menu && $("[aria-current]", menu);
+    if (!entry || menu.scrollHeight <= menu.clientHeight) return;
+    const beyond = entry.getBoundingClientRect().bottom - menu.getBoundingClientRect().bottom;
+    if (beyond > 0) menu.scrollTop += beyond + menu.clientHeight / 3;
+}
+
 // ---------------------------------------------------------------------------------------------- after each change
 // Values that come from data and become style: CSP forbids style attributes, the object model does not.
 // <div data-width-percent="42">
@@ -214,4 +223,5 @@ function ready(act) {
     else act();
 }
 ready(() => dress(document));
+ready(showCurrent);
 document.addEventListener("htmx:after:swap", () => dress(document));
