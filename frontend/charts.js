@@ -77,9 +77,10 @@ function options(chart) {
     if (chart.kind === "pie") {
         return {
             ...common,
-            legend: { bottom: 0, textStyle: { color: text } },
+            // In one row that can be turned, as below: rows of long names would lie over the ring.
+            legend: { type: "scroll", bottom: 0, textStyle: { color: text, width: 220, overflow: "truncate" }, pageTextStyle: { color: muted }, pageIconColor: text, pageIconInactiveColor: faint },
             series: [{
-                type: "pie", radius: ["45%", "70%"], percentPrecision: 1, label: { color: text, formatter: "{d}\u202f%" }, // the legend has the names, which would lie over each other here
+                type: "pie", center: ["50%", "45%"], radius: ["45%", "70%"], percentPrecision: 1, label: { color: text, formatter: "{d}\u202f%" }, // the legend has the names, which would lie over each other here
                 data: chart.series.map(({ name, value }) => ({ name, value })),
             }],
         };
