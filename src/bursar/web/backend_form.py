@@ -43,6 +43,7 @@ class BackendForm(forms.Form):
         super().__init__(data, initial={NAME_FIELD: name})
         self.model = model
         self.secrets_set = frozenset(secrets_set)
+        self.kept_from = False  # the person who fills it in from some of its fields
         self.fields[NAME_FIELD].label = _("Name")
         self.fields[NAME_FIELD].help_text = _("How people at the provider call this backend.")
         for key, info in model.model_fields.items():
@@ -51,8 +52,9 @@ class BackendForm(forms.Form):
                 field.initial = field.to_page(stored[key]) if isinstance(field, _Shaped) else stored[key]
             if not operator and key in operator_only(model):
                 field.disabled = True
-                note = escape(_("It concerns the machine that Bursar runs on: only the platform's operator sets it."))
+                note = escape(_("Set by the platform's operator."))
                 field.help_text = f"{field.help_text} {note}".strip()
+                self.kept_from = True
             self.fields[key] = field
             if isinstance(field, _Secret) and field.is_set and not info.is_required():
                 self.fields[f"{key}__clear"] = forms.BooleanField(

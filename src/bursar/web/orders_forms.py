@@ -228,7 +228,10 @@ class ProviderApprovalForm(forms.Form):
         ],
     )
     organizations = forms.ModelMultipleChoiceField(
-        label=_("Organizations"), required=False, queryset=Organization.objects.none()
+        label=_("Organizations"),
+        required=False,
+        queryset=Organization.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -46,6 +46,7 @@ from bursar.web.orders_forms import (
 from bursar.web.panels import Panel, Text, register
 from bursar.web.tabs import scope_page
 from bursar.web.viewer import Viewer
+from bursar.web.views.provider import offering_editor
 
 
 def viewer_of(request: HttpRequest) -> Person:
@@ -447,14 +448,11 @@ def provider_orders(request: HttpRequest) -> HttpResponse:
 # ------------------------------------------------------------------------------------------------ who has to agree
 def offering_approval(request: HttpRequest, pk: int) -> HttpResponse:
     viewer, at = viewer_of(request), at_of(request)
-    offering = catalogue.offering_of_provider(viewer, pk, at)
-    if request.method == "POST":
-        require(viewer, Permission.MANAGE_OFFERINGS, offering.provider.organization, at)
+    offering, context = offering_editor(request, pk)
     choice, organizations = provider_approval_of(offering)
     form = ProviderApprovalForm(
         request.POST or None, initial={"choice": choice or "", "organizations": [o.pk for o in organizations]}
     )
-    may_edit = may(viewer, Permission.MANAGE_OFFERINGS, offering.provider.organization, at)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             services.set_provider_approval(
@@ -472,12 +470,7 @@ def offering_approval(request: HttpRequest, pk: int) -> HttpResponse:
             side=Side.PROVIDER, offering=None, organization=None, project=None, enabled=True
         ).prefetch_related("organizations")
     )
-    context = {
-        "offering": offering,
-        "lines": [policies.words_of_line(line) for line in lines],
-        "own": bool(own),
-        "may_edit": may_edit,
-    }
+    context |= {"lines": [policies.words_of_line(line) for line in lines], "own": bool(own)}
     return page(request, "bursar/orders/offering_approval.html", context, form=form)
 
 

@@ -197,8 +197,10 @@ def backends(request: HttpRequest) -> HttpResponse:
             Filter("runs", _("Anywhere"), Backend.RunsAt.choices, "runs_at"),
         ),
     )
+    titles = {entry.key: entry.title for entry in registry.installed()}
     for row in listing.rows:
         row.agent_now = row.agent_state(request.at)  # type: ignore[attr-defined]
+        row.plugin_title = titles.get(row.plugin, row.plugin)  # one at a site may be known there alone
     return page(
         request,
         "bursar/provider/backends.html",
@@ -520,7 +522,7 @@ def offering_create(request: HttpRequest) -> HttpResponse:
     return page(request, "bursar/provider/offering_create.html", {"provider": found}, form=form)
 
 
-def _editor(request: HttpRequest, pk: int, *, edit: bool = True) -> tuple[Offering, dict[str, Any]]:
+def offering_editor(request: HttpRequest, pk: int, *, edit: bool = True) -> tuple[Offering, dict[str, Any]]:
     """The offering and what all its tabs show; refuses who may not edit when the tab is a form that was sent."""
     viewer, at = seen_by(request)
     found = selectors.offering_of_provider(viewer, pk, at)
@@ -546,7 +548,7 @@ def _editor(request: HttpRequest, pk: int, *, edit: bool = True) -> tuple[Offeri
 
 
 def offering(request: HttpRequest, pk: int) -> HttpResponse:
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     context["pause_form"] = PauseForm()
     context["copy_form"] = CopyForm(initial={"name": _("{name} (copy)").format(name=found.name)})
     return page(request, "bursar/provider/offering.html", context)
@@ -558,7 +560,7 @@ def _saved(request: HttpRequest, name: str, pk: int) -> HttpResponseRedirect:
 
 
 def offering_texts(request: HttpRequest, pk: int) -> HttpResponse:
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     form = OfferingTextForm(request.POST or None, offering=found, rows=selectors.shelf_tree())
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
@@ -568,7 +570,7 @@ def offering_texts(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def offering_access(request: HttpRequest, pk: int) -> HttpResponse:
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     form = AccessForm(request.POST or None, initial={"access_instructions": found.access_instructions})
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
@@ -579,7 +581,7 @@ def offering_access(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def offering_backend(request: HttpRequest, pk: int) -> HttpResponse:
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     form = ConnectForm(request.POST or None, offering=found)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form, {"offering_kept": "backend"}):
@@ -595,7 +597,7 @@ def offering_backend(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def offering_visibility(request: HttpRequest, pk: int) -> HttpResponse:
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     form = VisibilityForm(request.POST or None, offering=found)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form, {"offering_incomplete": "visibility"}):
@@ -612,13 +614,13 @@ def offering_visibility(request: HttpRequest, pk: int) -> HttpResponse:
 
 # ------------------------------------------------------------------------------------------------ components
 def offering_components(request: HttpRequest, pk: int) -> HttpResponse:
-    _found, context = _editor(request, pk)
+    _found, context = offering_editor(request, pk)
     return page(request, "bursar/provider/offering_components.html", context)
 
 
 def component_form(request: HttpRequest, pk: int, component_pk: int | None = None) -> HttpResponse:
     """Add a component, or change one."""
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     component = selectors.component_of_offering(found, component_pk) if component_pk is not None else None
     form = ComponentForm(request.POST or None, offering=found, component=component)
     if request.method == "POST" and form.is_valid():
@@ -634,7 +636,7 @@ def component_form(request: HttpRequest, pk: int, component_pk: int | None = Non
 @require_POST
 @refusals_as_messages(to=lambda pk, component_pk: reverse("provider_offering_components", args=[pk]))
 def component_remove(request: HttpRequest, pk: int, component_pk: int) -> HttpResponse:
-    found, _context = _editor(request, pk)
+    found, _context = offering_editor(request, pk)
     services.remove_component(component=selectors.component_of_offering(found, component_pk), **who_and_when(request))
     messages.success(request, _("The component is removed."))
     return redirect("provider_offering_components", pk)
@@ -643,7 +645,7 @@ def component_remove(request: HttpRequest, pk: int, component_pk: int) -> HttpRe
 # ------------------------------------------------------------------------------------------------ plans
 def offering_plans(request: HttpRequest, pk: int) -> HttpResponse:
     _viewer, at = seen_by(request)
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     plans = list(found.plans.all())
     ids = [plan.pk for plan in plans]
     prices = selectors.prices_in_force(ids, at)
@@ -664,7 +666,7 @@ def offering_plans(request: HttpRequest, pk: int) -> HttpResponse:
 
 def plan_form(request: HttpRequest, pk: int, plan_pk: int | None = None) -> HttpResponse:
     """Add a plan, or change one."""
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     plan = selectors.plan_of_offering(found, plan_pk) if plan_pk is not None else None
     form = PlanForm(request.POST or None, offering=found, plan=plan)
     if request.method == "POST" and form.is_valid():
@@ -681,7 +683,7 @@ def plan_form(request: HttpRequest, pk: int, plan_pk: int | None = None) -> Http
 
 def plan_prices(request: HttpRequest, pk: int, plan_pk: int) -> HttpResponse:
     _viewer, at = seen_by(request)
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     plan = selectors.plan_of_offering(found, plan_pk)
     components: list[Component] = list(found.components.all())
     in_force = {c: row for (_plan, c), row in selectors.prices_in_force([plan.pk], at).items()}
@@ -701,7 +703,7 @@ def plan_prices(request: HttpRequest, pk: int, plan_pk: int) -> HttpResponse:
 @refusals_as_messages(to=lambda pk, plan_pk: reverse("provider_offering_plans", args=[pk]))
 def plan_step(request: HttpRequest, pk: int, plan_pk: int) -> HttpResponse:
     """Archive a plan, take it back, or remove it from a draft."""
-    found, _context = _editor(request, pk)
+    found, _context = offering_editor(request, pk)
     plan = selectors.plan_of_offering(found, plan_pk)
     steps: dict[str, Callable[..., Any]] = {
         "archive": services.archive_plan,
@@ -718,7 +720,7 @@ def plan_step(request: HttpRequest, pk: int, plan_pk: int) -> HttpResponse:
 # ------------------------------------------------------------------------------------------------ the order form
 def offering_form(request: HttpRequest, pk: int) -> HttpResponse:
     """The editor of the order form: rows, or (name=json) the schema itself."""
-    found, context = _editor(request, pk)
+    found, context = offering_editor(request, pk)
     as_json = JsonForm(initial={"schema": json.dumps(found.order_form, indent=2, ensure_ascii=False)})
     rows = FormFieldSet(initial=rows_of_schema(found.order_form), prefix="f")
     preview: SchemaForm | None = SchemaForm(found.order_form, prefix="preview")
@@ -771,7 +773,7 @@ def _preview(rows: Any) -> tuple[SchemaForm | None, dict[str, str]]:
 @require_POST
 def offering_form_preview(request: HttpRequest, pk: int) -> HttpResponse:
     """A part of the page: nothing is saved."""
-    found, _context = _editor(request, pk)
+    found, _context = offering_editor(request, pk)
     preview, problems = _preview(FormFieldSet(request.POST, prefix="f"))
     return page(
         request,
@@ -785,7 +787,7 @@ def offering_form_preview(request: HttpRequest, pk: int) -> HttpResponse:
 @refusals_as_messages(to=lambda pk: reverse("provider_offering", args=[pk]))
 def offering_step(request: HttpRequest, pk: int) -> HttpResponse:
     """Activate, pause, archive, reopen, copy or delete."""
-    found, _context = _editor(request, pk)
+    found, _context = offering_editor(request, pk)
     step = request.POST.get("step", "")
     doer = who_and_when(request)
     if step == "delete":
