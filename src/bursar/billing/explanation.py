@@ -16,8 +16,10 @@ from bursar.billing.documents import Line
 from bursar.billing.models import InvoiceLine
 from bursar.catalogue.words import unit_beside
 from bursar.kernel.money import plain
+from bursar.kernel.quantity import grouped
 
 _DAYS_OF_A_YEAR: Final = 366
+_NUMERATOR_MAX: Final = 9_999  # a longer one is read by nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,15 @@ def _stretch(one: Mapping[str, Any], basis: Mapping[str, Any], zone: ZoneInfo) -
 def _figure(exact: Any) -> str:
     """An exact number as people read it: parts of a month as a fraction such as 12/31, parts of a core-hour to six decimals."""
     text = str(exact)
-    if "/" not in text:
-        return text
     try:
         number = Fraction(text)
     except (ValueError, ZeroDivisionError):
         return text
     rounded = Decimal(round(number * 10**6)).scaleb(-6)
     if Fraction(rounded) == number:
-        return plain(rounded)
-    return str(number) if number.denominator <= _DAYS_OF_A_YEAR else f"≈ {plain(rounded)}"
+        return grouped(plain(rounded))
+    readable = number.denominator <= _DAYS_OF_A_YEAR and abs(number.numerator) <= _NUMERATOR_MAX
+    return str(number) if readable else f"≈ {grouped(plain(rounded))}"
 
 
 def _counted(exact: Any, unit: str) -> str:

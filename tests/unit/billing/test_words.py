@@ -102,3 +102,10 @@ def test_explain__parts_of_an_hour__are_told_as_a_decimal_and_parts_of_a_month_a
     assert [step.how for step in told.steps] == ["12/31 at 2 each"]
     assert told.notes == ("Used in the whole month: ≈ 331.960833.",)
     assert explain(line({"quantity": "331/200"}), "UTC").sum == "1.655 × 0.5, then rounded once"
+
+
+def test_explain__long_numbers__stand_as_decimals_with_thin_spaces() -> None:
+    steps = {"tiers": "graduated", "whole": "23075123/360", "steps": [{"from": 50000, "quantity": 20000, "price": "2"}]}
+    told = explain(line(steps), "UTC")
+    assert list(told.steps) == [Step("from 50\u202f000 on", "20\u202f000 at 2 each")]
+    assert told.notes == ("Used in the whole month: ≈ 64\u202f097.563889.",)
