@@ -143,7 +143,8 @@ def grant_queue(request: HttpRequest) -> HttpResponse:
     listing = _listing(
         request, selectors.queue(viewer, at, filters), more=more, label=gettext_lazy("Applications to judge")
     )
-    return page(request, "bursar/grants/queue.html", {"listing": listing})
+    may_set = Permission.MANAGE_GRANTS in request.viewer.permissions  # type: ignore[attr-defined]
+    return page(request, "bursar/grants/queue.html", {"listing": listing, "may_set": may_set})
 
 
 def grant_export(request: HttpRequest) -> HttpResponse:
