@@ -184,7 +184,7 @@ def operator_people(request: HttpRequest) -> HttpResponse:
         filters=(
             Filter(
                 "state",
-                gettext_lazy("State"),
+                gettext_lazy("Any state"),
                 [("active", gettext_lazy("Active")), ("inactive", gettext_lazy("Shut out"))],
                 lambda rows, value: rows.filter(is_active=value == "active"),
             ),

@@ -70,7 +70,7 @@ def organizations(request: HttpRequest) -> HttpResponse:
         filters=(
             Filter(
                 "state",
-                gettext_lazy("State"),
+                gettext_lazy("Any state"),
                 [("active", gettext_lazy("Active")), ("archived", gettext_lazy("Archived"))],
                 lambda rows, value: rows.filter(archived_at__isnull=value == "active"),
             ),
@@ -167,7 +167,7 @@ def _project_listing(request: HttpRequest, rows: Any, *, with_organization: bool
         filters=(
             Filter(
                 "state",
-                gettext_lazy("State"),
+                gettext_lazy("Any state"),
                 [(state.value, state.title.capitalize()) for state in ProjectState],
                 lambda found, value: selectors.with_state(found, value, at),
             ),
@@ -387,7 +387,9 @@ def _members(
             "until": Column(gettext_lazy("Until"), sort="until"),
             "actions": Column(gettext_lazy("Actions"), hidden=True),
         },
-        filters=(Filter("role", gettext_lazy("Role"), [(role.value, role.title) for role in roles if role], "role"),),
+        filters=(
+            Filter("role", gettext_lazy("Any role"), [(role.value, role.title) for role in roles if role], "role"),
+        ),
         id="members",
     )
     for member in members.rows:
@@ -413,7 +415,7 @@ def _members(
             filters=(
                 Filter(
                     "state",
-                    gettext_lazy("State"),
+                    gettext_lazy("Any state"),
                     [(state.value, state.title.capitalize()) for state in InvitationState],
                     lambda found, value: selectors.with_invitation_state(found, value, at),
                 ),
