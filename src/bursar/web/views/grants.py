@@ -74,7 +74,7 @@ def _listing(request: HttpRequest, rows: Any, *, more: Sequence[Filter] = (), la
         label=label or gettext_lazy("Applications"),
         sort="-application",
         search=lambda found, words: selectors.filtered(found, Filters(text=words)),
-        search_label=gettext_lazy("Search people, projects, answers or a number"),
+        search_label=gettext_lazy("Search people and answers"),
         columns={
             "application": Column(gettext_lazy("Application"), sort="pk"),
             "applicant": Column(gettext_lazy("Applicant"), sort="applicant__full_name"),
