@@ -183,7 +183,7 @@ def instructions_of(details: ResourceDetails, viewer: Person) -> str:
     known = {
         "resource_name": row.name,
         "resource_slug": row.slug or "",
-        "username": username or _("your local user name"),
+        "username": username or _("your-user-name"),
         "backend_id": row.backend_id,
         **{label.lower().replace(" ", "_"): value for label, value in row.access.items()},
     }
