@@ -70,7 +70,6 @@ def order_listing(request: HttpRequest, rows: Any, *, workspace: bool = True, la
         "resource": Column(gettext_lazy("Resource"), sort="name"),
         "workspace": Column(gettext_lazy("For")),
         "offering": Column(gettext_lazy("Offering"), sort="offering__name"),
-        "by": Column(gettext_lazy("Placed by"), sort="created_by__full_name"),
         "at": Column(gettext_lazy("Placed"), sort="created_at"),
         "state": Column(gettext_lazy("State"), sort="state"),
     }
