@@ -24,6 +24,11 @@ pytestmark = [pytest.mark.django_db, *([pytest.mark.soak] if SOAK else [])]
 
 PLACES = 4  # place p draws from place (p - 1) // 2, the first one from the provider
 places = st.integers(0, PLACES - 1)
+KINDS = {
+    "over time": make_category,
+    "level": make_level_category,
+    "free to use": lambda: make_category(requires_allocation=False),
+}
 
 
 @pytest.mark.slow
@@ -33,12 +38,12 @@ places = st.integers(0, PLACES - 1)
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(
-    level=st.booleans(),
+    kind=st.sampled_from(sorted(KINDS)),
     quotas=st.lists(st.integers(0, 120), min_size=PLACES * 2, max_size=PLACES * 2),
     usage=st.lists(st.tuples(places, st.integers(1, 60), st.integers(0, 300)), min_size=2, max_size=14),
     data=st.data(),
 )
-def test_post__in_pieces_in_another_order_and_again__comes_to_the_same_books(level, quotas, usage, data, db) -> None:
+def test_post__in_pieces_in_another_order_and_again__comes_to_the_same_books(kind, quotas, usage, data, db) -> None:
     order = data.draw(st.permutations(range(len(usage))))
     again = data.draw(st.lists(st.sampled_from(order), max_size=4))
     sent = [*order, *again]
@@ -48,7 +53,7 @@ def test_post__in_pieces_in_another_order_and_again__comes_to_the_same_books(lev
         pieces.append(sent[:size])
         sent = sent[size:]
     with transaction.atomic():
-        at_once, in_pieces = (_category(level, quotas) for _ in range(2))
+        at_once, in_pieces = (_category(kind, quotas) for _ in range(2))
         _post(*at_once, usage, range(len(usage)))
         booked = sum(_post(*in_pieces, usage, piece) for piece in pieces)
         assert booked == len(usage)
@@ -62,10 +67,12 @@ def test_post__in_pieces_in_another_order_and_again__comes_to_the_same_books(lev
         transaction.set_rollback(True)
 
 
-def _category(level: bool, quotas: list[int]) -> tuple[ProductCategory, list[Workspace]]:
-    """A category with two allocations for each place: one for the year, and one that ends a month earlier."""
-    category = make_level_category() if level else make_category()
+def _category(kind: str, quotas: list[int]) -> tuple[ProductCategory, list[Workspace]]:
+    """A category with two allocations for each place, where it needs any: one for the year, and one that ends a month earlier."""
+    category = KINDS[kind]()
     workspaces = [make_workspace(make_organization()) for _ in range(PLACES)]
+    if not category.requires_allocation:
+        return category, workspaces
     wallets: list[Wallet] = []
     for place, workspace in enumerate(workspaces):
         source = wallets[(place - 1) // 2] if place else None
@@ -93,7 +100,7 @@ def _post(category: ProductCategory, workspaces: list[Workspace], usage: list[An
 
 
 def _books(category: ProductCategory) -> list[Any]:
-    wallets = Wallet.objects.filter(category=category).order_by("pk")
+    wallets = Wallet.objects.filter(category=category).order_by("workspace_id")
     allocations = Allocation.objects.filter(category=category).order_by("pk")
     return [
         *wallets.values_list("used_ticks", "uncovered_ticks", "written_off_ticks", "locked"),
