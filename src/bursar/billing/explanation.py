@@ -123,6 +123,8 @@ def _figure(exact: Any) -> str:
         number = Fraction(text)
     except (ValueError, ZeroDivisionError):
         return text
+    if "/" not in text:
+        return grouped(text)
     rounded = Decimal(round(number * 10**6)).scaleb(-6)
     if Fraction(rounded) == number:
         return grouped(plain(rounded))
