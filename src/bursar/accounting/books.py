@@ -536,20 +536,18 @@ class Ledger:
         """Have an event written with the rest, in the scope of a wallet."""
         self._told.append((kind, subject_type, subject_id, wallet_id, facts))
 
-    def begin_balances(self) -> None:
-        """Begin to write balances and the clock, where nothing will change them or go wrong any more; `finish` has the rest."""
-        self._write_balances()
-        self._balances_begun = True
-
     def finish(self) -> None:
         """Write balances, journal, locks, events and the clock."""
-        if not self._balances_begun:
-            self._write_balances()
+        self.begin_balances()
         self._write_journal()
         self._follow_locks()
         self._write_events()
 
-    def _write_balances(self) -> None:
+    def begin_balances(self) -> None:
+        """Write balances and the clock, once, when nothing will change them or go wrong any more; `finish` has the rest."""
+        if self._balances_begun:
+            return
+        self._balances_begun = True
         stamp = secrets.randbits(62) + 1
         clock = _Step(
             """
@@ -577,14 +575,14 @@ class Ledger:
         if not moved:
             return
         changed = np.flatnonzero(np.logical_or.reduce([differs[name] for name in moved]))
-        columns = [self.loaded.wallets, *(figures[name][0] for name in moved)]
+        values = [self.loaded.wallets, *(figures[name][0] for name in moved)]
         yield _Step(
             f"""
             UPDATE wallet w SET {", ".join(f"{name} = v.{name}" for name in moved)}
             FROM unnest(%s::bigint[], {", ".join(f"%s::{figures[name][2]}[]" for name in moved)}) AS v(id, {", ".join(moved)})
             WHERE w.id = v.id AND w.category_id + 0 = %s
             """,  # noqa: S608  names of ours
-            [*(copying.array(column[changed]) for column in columns), self.category.pk],
+            [*(copying.array(column[changed]) for column in values), self.category.pk],
             len(changed),
         )
 

@@ -126,8 +126,8 @@ OF_CATEGORY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # By year too where a month alone has tens of thousands of rows.
 OF_CATEGORY_BY_YEAR: Final[Mapping[str, tuple[str, ...]]] = {
-    "usage_person_year": ("person_id", "user_name"),
-    "usage_resource_year": ("resource_id",),
+    "usage_person_year": OF_CATEGORY["usage_person_month"],
+    "usage_resource_year": OF_CATEGORY["usage_resource_month"],
 }
 _SPANS: Final = (
     *((table, keys, MONTH) for table, keys in OF_CATEGORY.items()),
